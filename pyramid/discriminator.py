@@ -1,0 +1,97 @@
+"""The discriminator: a projection discriminator on pixels, and small heads on frozen features beside it.
+
+Projection (Miyato & Koyama 2018): the score of an image under class y is psi(phi(x)) + <embed(y), phi(x)>.
+The pixel network keeps the layout: a linear layer reads its 4x4 map, and a score per patch at 8x8 stands
+beside the score of the whole. The heads (ours, after Projected GANs, Sauer et al. 2021) score three levels
+of a frozen VGG-16; they share its blind spots and never replace the pixel network.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyramid.layers import DownBlock, SelfAttention, conv, linear
+from pyramid.levels import shapes
+from pyramid.presets import Preset
+
+HEAD_LEVELS = ("conv2", "conv3", "conv4")
+SUMMARY = 256  # numbers that sum up the 4x4 map
+
+
+class PixelDiscriminator(nn.Module):
+    """Scores of an image under a class: one for the whole (B, 1), and one a patch (B, 64)."""
+
+    def __init__(self, preset: Preset, classes: int):
+        super().__init__()
+        widths = preset.discriminator_channels
+        self.entry = conv(3 * 4, widths[0])
+        side = preset.image_size // 2
+        layers: list[nn.Module] = []
+        for channels, out in zip(widths, widths[1:], strict=False):
+            if side == preset.attention_side:
+                layers.append(SelfAttention(channels))
+            layers.append(DownBlock(channels, out))
+            side //= 2
+        self.shallow, self.deep = nn.Sequential(*layers[:-1]), layers[-1]  # … 8x8, 4x4
+        self.patch = Projection(widths[-2], classes)
+        self.narrow = conv(widths[-1], 64)
+        self.summary = linear(64 * side**2, SUMMARY)
+        self.whole = Projection(SUMMARY, classes)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """images: (B, 3, S, S) in [-1, 1]; labels: int64 (B,)."""
+        x = self.entry(F.pixel_unshuffle(images, 2))  # (B, C, S/2, S/2)
+        x = self.shallow(x)  # (B, C, 8, 8)
+        patches = self.patch(F.relu(x), labels)  # (B, 64)
+        x = F.relu(self.narrow(F.relu(self.deep(x))))  # (B, 64, 4, 4)
+        x = F.relu(self.summary(x.flatten(1)))  # (B, SUMMARY)
+        return self.whole(x[..., None, None], labels), patches
+
+
+class Projection(nn.Module):
+    """psi(phi) + <embed(y), phi> at every position. (B, C, h, w), (B,) -> (B, h * w)."""
+
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        self.psi = conv(channels, 1, 1)
+        self.embedding = nn.Embedding(classes, channels)
+        nn.init.normal_(self.embedding.weight, std=channels**-0.5)
+
+    def forward(self, phi: Tensor, labels: Tensor) -> Tensor:
+        projected = (phi * self.embedding(labels)[..., None, None]).sum(1, keepdim=True)
+        return (self.psi(phi) + projected).flatten(1)
+
+
+class FeatureHead(nn.Module):
+    """Scores the positions of one frozen level. (B, C, h, w), (B,) -> (B, h * w)."""
+
+    def __init__(self, channels: int, width: int, classes: int):
+        super().__init__()
+        self.conv1 = conv(channels, width)
+        self.conv2 = conv(width, width)
+        self.score = Projection(width, classes)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        h = F.leaky_relu(self.conv1(features), 0.2)
+        return self.score(F.leaky_relu(self.conv2(h), 0.2), labels)
+
+
+class Discriminator(nn.Module):
+    """The pixel discriminator and the feature heads; `head_width` is the width of the VGG-16 they read."""
+
+    def __init__(self, preset: Preset, classes: int):
+        super().__init__()
+        self.pixels = PixelDiscriminator(preset, classes)
+        table = shapes(preset.image_size, preset.head_width, classes)
+        self.heads = nn.ModuleDict(
+            {name: FeatureHead(table[name][0], preset.head_channels, classes) for name in HEAD_LEVELS}
+        )
+
+        #: standard deviation of the levels that the heads read, over training photographs
+        self.register_buffer("feature_std", torch.ones(len(HEAD_LEVELS)))
+
+    def forward_heads(self, features: dict[str, Tensor], labels: Tensor) -> list[Tensor]:
+        """Scores (B, positions) of each head, from the features of a frozen VGG-16."""
+        return [
+            head(features[name] / self.feature_std[i], labels) for i, (name, head) in enumerate(self.heads.items())
+        ]

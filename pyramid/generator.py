@@ -1,0 +1,76 @@
+"""The generator: VGG-16 mirrored, with the masked features added at every level (paper, section 3).
+
+    G_i(x) = ResBlock(x) + Conv(m_i * f_i)
+
+from the deep end, where z enters, to the pixels; linear layers in place of convolutions at fc7 and fc8.
+Ours: the mask itself is a further input channel of that convolution, so that "closed" and "zero" differ;
+z and the class label also set every conditional batch norm.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, linear
+from pyramid.levels import CONV_LEVELS, FC_LEVELS, shapes
+from pyramid.presets import Preset
+
+CLASS_EMBEDDING = 64  # numbers
+
+
+class Generator(nn.Module):
+    """Images from masked features, z and a class label.
+
+    Args:
+        preset: sizes; `generator_channels` lists vector, conv5, …, conv1, full size.
+        classes: number of labels, also the units of fc8.
+    """
+
+    def __init__(self, preset: Preset, classes: int):
+        super().__init__()
+        self.z_size = preset.z_size
+        self.embedding = nn.Embedding(classes, CLASS_EMBEDDING)
+        condition = preset.z_size + CLASS_EMBEDDING
+        table = shapes(preset.image_size, preset.classifier_width, classes)
+        units, *widths, last = preset.generator_channels
+
+        self.entry = linear(condition, units)
+        self.blocks, self.inject, self.attention = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        for name in reversed(FC_LEVELS):  # fc8, fc7
+            self.blocks[name] = VectorBlock(units, condition)
+            self.inject[name] = linear(table[name][0] + 1, units)
+        self.grid = table["conv5"][1]
+        self.unfold = linear(units, widths[0] * self.grid**2)
+        channels = widths[0]
+        for name, out in zip(reversed(CONV_LEVELS), widths, strict=True):  # conv5 … conv1
+            self.blocks[name] = ResBlock(channels, out, condition, up=name != "conv5")
+            self.inject[name] = conv(table[name][0] + 1, out)
+            if table[name][1] == preset.attention_side:
+                self.attention[name] = SelfAttention(out)
+            channels = out
+        self.last = ResBlock(channels, last, condition, up=True)
+        self.norm = ConditionalBatchNorm(last, condition)
+        self.to_rgb = conv(last, 3)
+
+    def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], z: Tensor, labels: Tensor) -> Tensor:
+        """Generate images.
+
+        Args:
+            features: level -> (B, C, h, w) or (B, C), as `Classifier.pyramid` gives them.
+            masks: level -> (B, 1, h, w) or (B, 1) in [0, 1], as `Masks.at` gives them.
+            z: (B, z_size), standard normal.
+            labels: int64 (B,).
+
+        Returns: images (B, 3, H, W) in [-1, 1].
+        """
+        c = torch.cat([z, self.embedding(labels)], 1)  # (B, condition)
+        x = self.entry(c)  # (B, units)
+        for name, block in self.blocks.items():  # fc8, fc7, conv5, …, conv1
+            if name == "conv5":
+                x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
+            m = masks[name]
+            x = block(x, c) + self.inject[name](torch.cat([m * features[name], m], 1))
+            if name in self.attention:
+                x = self.attention[name](x)
+        x = self.last(x, c)  # (B, last, S, S)
+        return torch.tanh(self.to_rgb(F.relu(self.norm(x, c))).float())

@@ -1,0 +1,116 @@
+"""Building blocks of both networks, after SAGAN (Zhang et al. 2019).
+
+Spectral norm (Miyato et al. 2018) bounds every convolution's and linear layer's largest singular value
+at 1; conditional batch norm lets z and the class label set gain and bias of every channel.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+def conv(channels: int, out: int, kernel: int = 3) -> nn.Module:
+    """Spectrally normalised convolution that keeps the size."""
+    return spectral_norm(nn.Conv2d(channels, out, kernel, padding=kernel // 2))
+
+
+def linear(units: int, out: int) -> nn.Module:
+    """Spectrally normalised linear layer."""
+    return spectral_norm(nn.Linear(units, out))
+
+
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm whose gain and bias are linear in a condition (z and class embedding, concatenated)."""
+
+    def __init__(self, channels: int, condition: int, maps: bool = True):
+        super().__init__()
+        self.norm = (nn.BatchNorm2d if maps else nn.BatchNorm1d)(channels, affine=False)
+        self.gain = nn.Linear(condition, channels)
+        self.bias = nn.Linear(condition, channels)
+        for layer, start in ((self.gain, 1.0), (self.bias, 0.0)):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.constant_(layer.bias, start)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """x: (B, C, H, W), or (B, C) without maps; c: (B, condition)."""
+        shape = (*x.shape[:2], *[1] * (x.dim() - 2))
+        return self.norm(x) * self.gain(c).view(shape) + self.bias(c).view(shape)
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Twice the size, bilinear (a pixel shuffle leaves a dither)."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class ResBlock(nn.Module):
+    """Generator block: two convolutions and a skip, optionally to twice the size.
+
+    The first convolution runs before the upsampling, where it costs a quarter.
+    """
+
+    def __init__(self, channels: int, out: int, condition: int, up: bool):
+        super().__init__()
+        self.up = up
+        self.norm1 = ConditionalBatchNorm(channels, condition)
+        self.conv1 = conv(channels, out)
+        self.norm2 = ConditionalBatchNorm(out, condition)
+        self.conv2 = conv(out, out)
+        self.skip = nn.Identity() if channels == out else conv(channels, out, 1)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """x: (B, channels, h, w); c: (B, condition). Returns (B, out, h, w), or 2h, 2w."""
+        h = self.conv1(F.relu(self.norm1(x, c)))  # (B, out, h, w)
+        x = self.skip(x)
+        if self.up:
+            h, x = upsample(h), upsample(x)  # (B, out, 2h, 2w)
+        return x + self.conv2(F.relu(self.norm2(h, c)))
+
+
+class VectorBlock(nn.Module):
+    """The same with linear layers, for the fully connected levels. x: (B, units)."""
+
+    def __init__(self, units: int, condition: int):
+        super().__init__()
+        self.norm1 = ConditionalBatchNorm(units, condition, maps=False)
+        self.linear1 = linear(units, units)
+        self.norm2 = ConditionalBatchNorm(units, condition, maps=False)
+        self.linear2 = linear(units, units)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        h = self.linear1(F.relu(self.norm1(x, c)))
+        return x + self.linear2(F.relu(self.norm2(h, c)))
+
+
+class DownBlock(nn.Module):
+    """Discriminator block: two convolutions and a skip to half the size; no batch norm."""
+
+    def __init__(self, channels: int, out: int):
+        super().__init__()
+        self.conv1 = conv(channels, channels)
+        self.conv2 = conv(channels, out)
+        self.skip = conv(channels, out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) -> (B, out, h/2, w/2)."""
+        h = F.avg_pool2d(self.conv1(F.relu(x)), 2)  # (B, channels, h/2, w/2)
+        return self.skip(F.avg_pool2d(x, 2)) + self.conv2(F.relu(h))
+
+
+class SelfAttention(nn.Module):
+    """SAGAN's self-attention: every position looks at every other; enters through a gain that starts at 0."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        inner = channels // 4  # one width for all three, so that torch's fused kernel applies
+        self.query = conv(channels, inner, 1)
+        self.key = conv(channels, inner, 1)
+        self.value = conv(channels, inner, 1)
+        self.out = conv(inner, channels, 1)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same."""
+        q, k, v = (f(x).flatten(2).transpose(1, 2) for f in (self.query, self.key, self.value))  # (B, HW, C/4)
+        attended = F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]  # (B, HW, C/4)
+        return x + self.gain * self.out(attended.transpose(1, 2).unflatten(2, x.shape[2:]))

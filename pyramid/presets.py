@@ -1,0 +1,82 @@
+"""Sizes and shares of a run: one frozen dataclass and a few named presets."""
+
+from dataclasses import asdict, dataclass, field
+
+from pyramid.errors import InputError
+from pyramid.masks import MaskShares
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Everything that fixes the networks and the training of one model."""
+
+    name: str
+    image_size: int  # pixels: 32, 64 or 128
+    classifier_width: float = 0.25  # factor on VGG-16's channels
+    judge_base: int = 24  # channels of the judge's first stage
+    z_size: int = 128  # numbers in a noise vector
+    # channels of the generator from the 1x1 end on: vector, then 2x2 (or 1x1 at 32 px) up to full size
+    generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
+    # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
+    discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
+    heads: str = "imagenet"  # features the discriminator's heads read: full ImageNet VGG-16, or "classifier"
+    head_channels: int = 64  # of each feature head
+    attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
+
+    batch: int = 32  # generated images a step: batch / 2 references, two z for each
+    learning_rate: float = 2e-4  # of both networks, Adam with betas (0, 0.99)
+    final_rate: float = 5e-5  # reached at `images` by a cosine, then held
+    images: int = 250_000  # generated images over which the rate falls
+    adversarial: str = "hinge"  # or "least_squares", the paper's
+    head_weight: float = 1.0  # of the feature heads, beside the pixel discriminator's 1
+    r1_weight: float = 0.3  # gamma of the R1 penalty on the pixel discriminator
+    r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
+    # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
+    reconstruction: tuple[float, ...] = (8.0, 5.0, 4.0, 2.0, 1.0, 0.5, 0.2)
+    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.4, 0.5, 0.5, 0.5, 0.1)  # beta, levels, closed, several
+    ema_half_life: int = 4_000  # generated images after which a weight counts half in the average
+    shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.11, 0.10, 0.11, 0.17, 0.19, 0.17, 0.15)))
+    shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
+
+    @property
+    def head_width(self) -> float:
+        """Width of the VGG-16 that the feature heads read."""
+        return 1.0 if self.heads == "imagenet" else self.classifier_width
+
+    def asdict(self) -> dict:
+        return asdict(self)
+
+
+def from_dict(values: dict) -> Preset:
+    """The preset a card or checkpoint stores."""
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    shares = {name: tuple(v) if isinstance(v, list) else v for name, v in values.pop("shares").items()}
+    return Preset(**values, shares=MaskShares(**shares))
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset("photos64", 64),
+        Preset(
+            "tiny32",
+            32,
+            classifier_width=0.0625,
+            judge_base=8,
+            z_size=16,
+            generator_channels=(32, 32, 32, 32, 24, 16, 8),
+            discriminator_channels=(16, 24, 32),
+            heads="classifier",
+            head_channels=8,
+            attention_side=8,
+            batch=8,
+            images=10_000,
+        ),
+    )
+}
+
+
+def get_preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise InputError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
+    return PRESETS[name]

@@ -1,0 +1,130 @@
+"""Training the slim classifier and the judge on labelled images.
+
+Plain supervised learning with one cycle of the learning rate (Smith & Topin 2018). Now and then an
+image is shown grey, posterised or as an edge drawing, so that drawings are not foreign to the
+classifier when they later serve as references (paper, section 4: unnatural references).
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from pyramid.checkpoints import load_state, save_state
+from pyramid.classifier import Classifier
+from pyramid.data import Photos, flip, from_bytes, shift
+from pyramid.device import autocast
+
+BATCH = 64
+PEAK_RATE = 2e-3
+WEIGHT_DECAY = 0.05
+LABEL_SMOOTHING = 0.1
+DRAWN_SHARE = 0.08  # each of grey, posterised and edge-drawn
+SHIFT = 1 / 8  # of the side, at most, each way
+
+
+def grey(images: Tensor) -> Tensor:
+    """Luminance (ITU-R BT.601) in all three channels. images: (B, 3, H, W) in [-1, 1]."""
+    weights = images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
+    return (images * weights).sum(1, keepdim=True).expand_as(images)
+
+
+def posterise(images: Tensor, tones: int = 4) -> Tensor:
+    """Only `tones` tones a channel, as in a flat poster. images: (B, 3, H, W) in [-1, 1]."""
+    steps = tones - 1
+    return (((images + 1) / 2 * steps).round() / steps) * 2 - 1
+
+
+def draw_edges(images: Tensor) -> Tensor:
+    """A line drawing: dark where the luminance changes (Sobel), white elsewhere. (B, 3, H, W) in [-1, 1]."""
+    sobel = images.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    kernels = torch.stack([sobel, sobel.T])[:, None]  # (2, 1, 3, 3)
+    padded = F.pad(grey(images)[:, :1], (1, 1, 1, 1), mode="replicate")
+    strength = F.conv2d(padded, kernels).square().sum(1, keepdim=True).sqrt()  # (B, 1, H, W)
+    return (1 - 2 * (2 * strength).clamp(0, 1)).expand_as(images)
+
+
+def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """uint8 (B, 3, H, W) -> float in [-1, 1], each image flipped, shifted and sometimes drawn by its own draw."""
+    batch, reach = len(pixels), int(pixels.shape[-1] * SHIFT)
+    down, right = torch.randint(-reach, reach + 1, (2, batch), generator=generator).to(pixels.device)
+    kind = torch.rand(batch, generator=generator).to(pixels.device)
+    mirrored = (torch.rand(batch, generator=generator) < 0.5).to(pixels.device)
+    images = from_bytes(flip(shift(pixels, down, right), mirrored))
+    for i, change in enumerate((grey, posterise, draw_edges)):
+        chosen = (kind >= i * DRAWN_SHARE) & (kind < (i + 1) * DRAWN_SHARE)
+        if chosen.any():
+            images[chosen] = change(images[chosen])
+    return images
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, photos: Photos, batch: int = 256) -> float:
+    """Share of photographs whose label the model names."""
+    model.eval()
+    right = 0
+    for i in range(0, len(photos), batch):
+        logits = model(from_bytes(photos.images[i : i + batch]))
+        right += int((logits.argmax(1) == photos.labels[i : i + batch]).sum())
+    return right / len(photos)
+
+
+def train_supervised(
+    model: nn.Module, photos: Photos, checkpoint: Path, epochs: int, seed: int = 0, progress: bool = True
+) -> float:
+    """Train a classifier or judge on nine tenths of `photos`; returns the accuracy on the held-out tenth.
+
+    The state is saved after every epoch and a run that was cut short goes on from there; the order and
+    augmentation of epoch e come from (seed, e) alone. A classifier also gets its `level_std` measured.
+    """
+    training, held_out = photos.part(held_out=False), photos.part(held_out=True)
+    device = photos.images.device
+    model.to(device, memory_format=torch.channels_last)
+    steps = len(training) // BATCH
+    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=PEAK_RATE, total_steps=max(epochs * steps, 2), pct_start=0.2
+    )
+    first, score = 0, 0.0
+    if checkpoint.is_file():
+        state = load_state(checkpoint)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        first, score = state["epoch"], state["accuracy"]
+    for epoch in range(first, epochs):
+        generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+        order = torch.randperm(len(training), generator=generator)
+        model.train()
+        bar = tqdm(range(steps), desc=f"epoch {epoch + 1}/{epochs}", unit="batch", disable=not progress)
+        for step in bar:
+            chosen = order[step * BATCH : (step + 1) * BATCH].to(device)
+            images = augment(training.images[chosen], generator).contiguous(memory_format=torch.channels_last)
+            with autocast(device):
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), training.labels[chosen], label_smoothing=LABEL_SMOOTHING)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            if step % 20 == 0:
+                bar.set_postfix(loss=f"{loss.item():.2f}", held_out=f"{score:.1%}")
+        score = accuracy(model, held_out)
+        print(f"epoch {epoch + 1}: accuracy on {len(held_out)} held-out images {score:.1%}", flush=True)
+        if isinstance(model, Classifier):
+            sample = training.images[torch.randperm(len(training), generator=generator)[:2048].to(device)]
+            model.measure_level_std(from_bytes(part) for part in sample.split(256))
+        save_state(
+            checkpoint,
+            {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "epoch": epoch + 1,
+                "accuracy": score,
+            },
+        )
+    model.eval()
+    return score

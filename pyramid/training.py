@@ -1,0 +1,354 @@
+"""The training loop: one for CPU and GPU, interruptible and resumable.
+
+    L = L_adv + alpha L_rec + beta L_div        (paper, section 3.1)
+
+Each step draws batch / 2 references and two noise vectors for each, so the diversity loss needs no third
+pass. The discriminator and then the generator are updated on the same generated images. The randomness
+of step n comes from (seed, n), and schedules and the average count images, never time: a run that was
+killed and resumed ends with the same weights, bit for bit, as one never stopped.
+"""
+
+import json
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+from pyramid import losses, masks
+from pyramid.checkpoints import load_state, save_state, write_atomically
+from pyramid.classifier import Classifier, FrozenStages
+from pyramid.data import Photos, flip, from_bytes, shift, to_bytes
+from pyramid.device import autocast, autocast_dtype, seeded
+from pyramid.discriminator import HEAD_LEVELS, Discriminator
+from pyramid.errors import InputError
+from pyramid.figures import save_grid
+from pyramid.generator import Generator
+from pyramid.levels import LEVELS
+from pyramid.presets import Preset, from_dict
+
+BETAS = (0.0, 0.99)
+REPORT_EVERY = 50  # steps between lines of metrics.jsonl
+SAVE_MINUTES = 4.0  # between checkpoints and sample grids
+GRID_REFERENCES = 8
+
+
+class Run:
+    """The networks, optimisers and counters of one training run."""
+
+    def __init__(self, preset: Preset, photos: Photos, classifier: Classifier, frozen: FrozenStages, seed: int):
+        """photos: on the device to train on; frozen: the stages that the feature heads read."""
+        self.preset, self.photos, self.seed, self.step_count = preset, photos, seed, 0
+        self.device = device = photos.images.device
+        if classifier.image_size != preset.image_size or classifier.classes != len(photos.classes):
+            raise InputError(
+                f"The classifier is for {classifier.classes} classes at {classifier.image_size} px, the run for "
+                f"{len(photos.classes)} at {preset.image_size} px; train one with train-classifier."
+            )
+        self.classifier = _place(classifier, device).eval().requires_grad_(False)
+        self.frozen = _place(frozen, device)
+        with seeded(seed):
+            self.generator = _place(Generator(preset, len(photos.classes)), device)
+            self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
+        average = get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life))
+        self.ema = AveragedModel(self.generator, multi_avg_fn=average)  # parameters averaged, buffers copied
+        self.optimisers = [
+            torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS, fused=True)
+            for network in (self.generator, self.discriminator)
+        ]
+        half = autocast_dtype(device) == torch.float16  # older cards only
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self._measure_feature_std()
+
+    @property
+    def images_seen(self) -> int:
+        """Generated images so far; every reference counts once for each of its two z."""
+        return self.step_count * self.preset.batch
+
+    @torch.no_grad()
+    def _measure_feature_std(self) -> None:
+        sample = self.photos.images[:: max(1, len(self.photos) // 256)][:256]
+        features = self.frozen(from_bytes(sample))
+        for i, name in enumerate(HEAD_LEVELS):
+            self.discriminator.feature_std[i] = features[name].std()
+
+    def learning_rate(self) -> float:
+        """From `learning_rate` to `final_rate` by a cosine over `images`, then held."""
+        done = torch.tensor(min(self.images_seen / self.preset.images, 1.0), dtype=torch.float64)
+        share = float((1 + torch.cos(torch.pi * done)) / 2)
+        return self.preset.final_rate + share * (self.preset.learning_rate - self.preset.final_rate)
+
+    def draw(self, generator: torch.Generator) -> dict:
+        """References (B/2), masks, labels and z (B) of one step; rows i and i + B/2 share a reference."""
+        half, p, device = self.preset.batch // 2, self.preset, self.device
+        chosen = torch.randint(len(self.photos), (half,), generator=generator).to(device)
+        mirrored = (torch.rand(half, generator=generator) < 0.5).to(device)
+        references = flip(from_bytes(self.photos.images[chosen]), mirrored)
+        real_labels = self.photos.labels[chosen]
+        drawn = masks.draw(half, p.image_size, p.shares, generator)
+        other = torch.randint(1, max(len(self.photos.classes), 2), (half,), generator=generator).to(device)
+        relabel = drawn.relabel.to(device) & (len(self.photos.classes) > 1)
+        labels = torch.where(relabel, (real_labels + other) % len(self.photos.classes), real_labels)
+        z = torch.randn(2 * half, p.z_size, generator=generator).to(device)
+        reach = int(p.image_size * p.shift)
+        down, right = torch.randint(-reach, reach + 1, (2, half), generator=generator).to(device)
+        return {
+            "references": references.contiguous(memory_format=torch.channels_last),
+            "real_labels": real_labels,
+            "masks": {name: m.to(device).repeat(2, *[1] * (m.dim() - 1)) for name, m in drawn.masks.items()},
+            "level": drawn.level.to(device),
+            "labels": labels.repeat(2),
+            "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
+            "z": z,
+            "shift": (down, right),
+        }
+
+    def step(self) -> dict[str, Tensor]:
+        """One update of both networks; returns sums for the metrics, on the device."""
+        p, half = self.preset, self.preset.batch // 2
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.learning_rate()
+        batch = self.draw(torch.Generator().manual_seed(self.seed * 1_000_003 + self.step_count))
+        discriminator_loss, generator_loss = losses.ADVERSARIAL[p.adversarial]
+
+        with torch.no_grad(), autocast(self.device):
+            features = self.classifier.pyramid(batch["references"])
+        features = {name: f.float().repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
+        with autocast(self.device):
+            fake = self.generator(features, batch["masks"], batch["z"], batch["labels"])  # (B, 3, S, S)
+        down, right = batch["shift"]
+        real_seen = shift(batch["references"], down, right)
+        fake_seen = shift(fake, down.repeat(2), right.repeat(2))
+        with autocast(self.device):
+            with torch.no_grad():
+                real_stages = self.frozen(real_seen)
+            fake_stages = self.frozen(fake_seen[:half])  # the heads see one z of each reference
+
+        # discriminator
+        real_labels, labels = batch["real_labels"], batch["labels"]
+        with autocast(self.device):
+            pixels = self.discriminator.pixels(
+                torch.cat([real_seen, fake_seen.detach()]), torch.cat([real_labels, labels])
+            )  # whole (3B/2, 1), patches (3B/2, 64)
+            real_heads = self.discriminator.forward_heads(real_stages, real_labels)
+            fake_heads = self.discriminator.forward_heads(
+                {name: fake_stages[name].detach() for name in HEAD_LEVELS}, labels[:half]
+            )
+        loss_d = sum(discriminator_loss(s[:half], s[half:]) for s in pixels) / 2
+        loss_heads = sum(map(discriminator_loss, real_heads, fake_heads)) / len(real_heads)
+        loss = loss_d + p.head_weight * loss_heads
+        if p.r1_weight and self.step_count % p.r1_every == 0:
+            images = real_seen.detach().requires_grad_()
+            with sdpa_kernel(SDPBackend.MATH):  # the fused attention has no second derivative
+                whole, patches = self.discriminator.pixels(images, real_labels)  # float32
+            penalty = losses.r1(whole.mean(1) + patches.mean(1), images)
+            loss = loss + p.r1_weight / 2 * p.r1_every * penalty
+        self._update(1, loss)
+
+        # generator
+        self.discriminator.requires_grad_(False)
+        with autocast(self.device):
+            scores = self.discriminator.pixels(fake_seen, labels)
+            heads = self.discriminator.forward_heads(fake_stages, labels[:half])
+            again = self.classifier.pyramid(fake)
+        loss_g = sum(map(generator_loss, scores)) / 2 + p.head_weight * sum(map(generator_loss, heads)) / len(heads)
+        loss_rec = losses.reconstruction(again, features, batch["masks"], p.reconstruction, batch["scale"])
+        beta = fake.new_tensor(p.diversity)[batch["level"]]  # (B/2,)
+        per_pair = losses.diversity(fake[:half], fake[half:], batch["z"][:half], batch["z"][half:])
+        loss_div = (beta * per_pair).mean()
+        self._update(0, loss_g + loss_rec + loss_div)
+        self.discriminator.requires_grad_(True)
+
+        self.ema.update_parameters(self.generator)
+        self.step_count += 1
+        with torch.no_grad():
+            ones = torch.ones(half, device=self.device)
+            names = len(masks.DRAW_NAMES)
+            by_level = [
+                fake.new_zeros(names).index_add_(0, batch["level"], values.float())
+                for values in (ones, pixels[0][:half, 0], pixels[0][half : 2 * half, 0])
+            ]
+            count = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div]).detach()
+            distance = (fake[:half] - fake[half:]).abs().mean()
+            return {"losses": count, "by_level": torch.stack(by_level), "distance": distance}
+
+    def _update(self, which: int, loss: Tensor) -> None:
+        optimiser = self.optimisers[which]
+        optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimiser)
+        if which == 0:
+            self.scaler.update()
+
+    def state(self) -> dict:
+        """Everything needed to go on."""
+        return {
+            "preset": self.preset.asdict(),
+            "classes": list(self.photos.classes),
+            "seed": self.seed,
+            "step": self.step_count,
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def resume(self, state: dict) -> None:
+        """Go on from `state()`. Raises InputError for a run of another preset, seed or set of classes."""
+        ours = (self.preset, list(self.photos.classes), self.seed)
+        if (from_dict(state["preset"]), state["classes"], state["seed"]) != ours:
+            raise InputError("The checkpoint is of another preset, seed or set of classes; give another --out folder.")
+        self.step_count = state["step"]
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.ema.load_state_dict(state["ema"])
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.scaler.load_state_dict(state["scaler"])
+
+    def start_from(self, generator: dict[str, Tensor], discriminator: dict[str, Tensor]) -> None:
+        """Begin with released weights; the average begins with them too."""
+        self.generator.load_state_dict(generator)
+        self.discriminator.load_state_dict(discriminator)
+        self.ema.module.load_state_dict(generator)
+
+    @torch.no_grad()
+    def averaged_generator(self, batches: int = 60) -> Generator:
+        """The averaged generator with batch-norm statistics measured anew on training draws."""
+        generator = deepcopy(self.ema.module)
+        norms = [m for m in generator.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over batches
+        _norms_only_training(generator, norms)
+        for i in range(batches):
+            batch = self.draw(torch.Generator().manual_seed(-1 - i))
+            with autocast(self.device):
+                features = self.classifier.pyramid(batch["references"])
+                features = {name: f.float().repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
+                generator(features, batch["masks"], batch["z"], batch["labels"])
+        return generator.eval()
+
+    @torch.no_grad()
+    def grid(self, generator: Generator) -> Tensor:
+        """Fixed references by (reference, seven levels, closed): uint8 (rows, columns, 3, S, S)."""
+        chosen = torch.linspace(0, len(self.photos) - 1, GRID_REFERENCES).long().to(self.device)
+        references, labels = from_bytes(self.photos.images[chosen]), self.photos.labels[chosen]
+        features = self.classifier.pyramid(references)
+        z = torch.randn(len(chosen), self.preset.z_size, generator=torch.Generator().manual_seed(0)).to(self.device)
+        columns = [references]
+        for mask in [*map(masks.level, LEVELS), masks.closed()]:
+            at = mask.at(self.preset.image_size, len(chosen), self.device)
+            columns.append(generator(features, at, z, labels))
+        return to_bytes(torch.stack(columns, 1)).cpu()
+
+
+def _norms_only_training(generator: Generator, norms: list) -> None:
+    """Batch norms gather statistics while spectral norm keeps its vectors as they are."""
+    generator.eval()
+    for norm in norms:
+        norm.train()
+
+
+def _place(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return network.to(device, memory_format=torch.channels_last)
+
+
+def train(
+    run: Run, folder: Path, minutes: float | None = None, steps: int | None = None, progress: bool = True
+) -> Run:
+    """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
+
+    Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
+    object a line) and samples-<images>.png.
+
+    Args:
+        minutes: stop after so many minutes of this call.
+        steps: stop when the run has done so many steps in all.
+    """
+    checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
+    if checkpoint.is_file():
+        run.resume(load_state(checkpoint))
+    folder.mkdir(parents=True, exist_ok=True)
+    start = saved = time.monotonic()
+    gathered: dict[str, Tensor] = {}
+    total = steps * run.preset.batch if steps else run.preset.images
+    with (
+        _graceful() as stop,
+        tqdm(total=total, initial=run.images_seen, unit="image", desc=run.preset.name, disable=not progress) as bar,
+    ):
+        while not stop.is_set():
+            if steps is not None and run.step_count >= steps:
+                break
+            if minutes is not None and time.monotonic() - start >= 60 * minutes:
+                break
+            for name, value in run.step().items():
+                gathered[name] = gathered[name] + value if name in gathered else value
+            bar.update(run.preset.batch)
+            if run.step_count % REPORT_EVERY == 0:
+                line = summarise(run, gathered, time.monotonic() - start)
+                with metrics.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                bar.set_postfix(D=line["loss_d"], rec=line["loss_rec"])
+                gathered = {}
+            if time.monotonic() - saved > 60 * SAVE_MINUTES:
+                save_state(checkpoint, run.state())
+                _save_samples(run, folder)
+                saved = time.monotonic()
+        save_state(checkpoint, run.state())
+        _save_samples(run, folder)
+    return run
+
+
+def _save_samples(run: Run, folder: Path) -> None:
+    path = folder / f"samples-{run.images_seen:07d}.png"
+    picture = save_grid(run.grid(run.averaged_generator(20)))
+    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+
+
+def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
+    """A line of the metrics file: means since the last one, scores by drawn level."""
+    loss_d, loss_heads, loss_g, loss_rec, loss_div = (gathered["losses"] / REPORT_EVERY).tolist()
+    count, real, fake = gathered["by_level"].tolist()
+    scores = {
+        name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
+        for name, n, r, f in zip(masks.DRAW_NAMES, count, real, fake, strict=True)
+        if n
+    }
+    return {
+        "step": run.step_count,
+        "images": run.images_seen,
+        "seconds": round(seconds, 1),
+        "rate": run.learning_rate(),
+        "loss_d": round(loss_d, 4),
+        "loss_heads": round(loss_heads, 4),
+        "loss_g": round(loss_g, 4),
+        "loss_rec": round(loss_rec, 4),
+        "loss_div": round(loss_div, 4),
+        "distance": round(float(gathered["distance"]) / REPORT_EVERY, 4),
+        "scores": scores,
+    }
+
+
+@contextmanager
+def _graceful():
+    """An event that Ctrl-C or SIGTERM sets, so that the step in hand ends and the state is saved."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
