@@ -137,10 +137,7 @@ def imagenet_vgg16(path: Path | None = None) -> Classifier:
     """
     model = Classifier(classes=1000, image_size=224, width=1.0, batch_norm=False)
     try:
-        if path is None:
-            state = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).state_dict()
-        else:
-            state = load_file(path)
+        state = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).state_dict() if path is None else load_file(path)
         model.features.load_state_dict(
             {name.removeprefix("features."): value for name, value in state.items() if name.startswith("features.")}
         )

@@ -4,6 +4,10 @@ Projection (Miyato & Koyama 2018): the score of an image under class y is psi(ph
 The pixel network keeps the layout: a linear layer reads its 4x4 map, and a score per patch at 8x8 stands
 beside the score of the whole. The heads (ours, after Projected GANs, Sauer et al. 2021) score three levels
 of a frozen VGG-16; they share its blind spots and never replace the pixel network.
+
+Images come in pairs, rows 2i and 2i + 1, of one class: how far two images of a pair differ is a further
+channel of the deep maps (minibatch deviation, Karras et al. 2018, in groups of two), so that a generator
+with one layout for all images of a class is found out.
 """
 
 import torch
@@ -16,6 +20,12 @@ from pyramid.presets import Preset
 
 HEAD_LEVELS = ("conv2", "conv3", "conv4")
 SUMMARY = 256  # numbers that sum up the 4x4 map
+
+
+def with_deviation(x: Tensor) -> Tensor:
+    """Append the pair's mean absolute difference at each position. (B, C, h, w) -> (B, C + 1, h, w), B even."""
+    difference = (x[0::2] - x[1::2]).abs().mean(1, keepdim=True)  # (B/2, 1, h, w)
+    return torch.cat([x, difference.repeat_interleave(2, 0)], 1)
 
 
 class PixelDiscriminator(nn.Module):
@@ -34,16 +44,16 @@ class PixelDiscriminator(nn.Module):
             side //= 2
         self.shallow, self.deep = nn.Sequential(*layers[:-1]), layers[-1]  # … 8x8, 4x4
         self.patch = Projection(widths[-2], classes)
-        self.narrow = conv(widths[-1], 64)
+        self.narrow = conv(widths[-1] + 1, 64)
         self.summary = linear(64 * side**2, SUMMARY)
         self.whole = Projection(SUMMARY, classes)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """images: (B, 3, S, S) in [-1, 1]; labels: int64 (B,)."""
+        """images: (B, 3, S, S) in [-1, 1], pairs of one class adjacent; labels: int64 (B,)."""
         x = self.entry(F.pixel_unshuffle(images, 2))  # (B, C, S/2, S/2)
         x = self.shallow(x)  # (B, C, 8, 8)
         patches = self.patch(F.relu(x), labels)  # (B, 64)
-        x = F.relu(self.narrow(F.relu(self.deep(x))))  # (B, 64, 4, 4)
+        x = F.relu(self.narrow(with_deviation(F.relu(self.deep(x)))))  # (B, 64, 4, 4)
         x = F.relu(self.summary(x.flatten(1)))  # (B, SUMMARY)
         return self.whole(x[..., None, None], labels), patches
 
@@ -67,12 +77,12 @@ class FeatureHead(nn.Module):
 
     def __init__(self, channels: int, width: int, classes: int):
         super().__init__()
-        self.conv1 = conv(channels, width)
+        self.conv1 = conv(channels + 1, width)
         self.conv2 = conv(width, width)
         self.score = Projection(width, classes)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        h = F.leaky_relu(self.conv1(features), 0.2)
+        h = F.leaky_relu(self.conv1(with_deviation(features)), 0.2)
         return self.score(F.leaky_relu(self.conv2(h), 0.2), labels)
 
 
@@ -92,6 +102,4 @@ class Discriminator(nn.Module):
 
     def forward_heads(self, features: dict[str, Tensor], labels: Tensor) -> list[Tensor]:
         """Scores (B, positions) of each head, from the features of a frozen VGG-16."""
-        return [
-            head(features[name] / self.feature_std[i], labels) for i, (name, head) in enumerate(self.heads.items())
-        ]
+        return [head(features[name] / self.feature_std[i], labels) for i, (name, head) in enumerate(self.heads.items())]

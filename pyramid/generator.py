@@ -4,7 +4,8 @@
 
 from the deep end, where z enters, to the pixels; linear layers in place of convolutions at fc7 and fc8.
 Ours: the mask itself is a further input channel of that convolution, so that "closed" and "zero" differ;
-z and the class label also set every conditional batch norm.
+so is noise where the mask is closed: what is not given is left to chance. z and the class label also set
+every conditional batch norm.
 """
 
 import torch
@@ -16,6 +17,18 @@ from pyramid.levels import CONV_LEVELS, FC_LEVELS, shapes
 from pyramid.presets import Preset
 
 CLASS_EMBEDDING = 64  # numbers
+NOISE_CHANNELS = {"conv5": 0, "conv4": 8, "conv3": 4, "conv2": 2, "conv1": 1}
+
+
+def noise_shapes(preset: Preset) -> dict[str, tuple[int, int, int]]:
+    """Shape (C, h, w) of the part of z that is a map of noise at each conv level."""
+    table = shapes(preset.image_size, preset.classifier_width, 1)
+    return {name: (count, *table[name][1:]) for name, count in NOISE_CHANNELS.items()}
+
+
+def z_size(preset: Preset) -> int:
+    """Numbers in a noise vector: `global_z` for the whole image, then the noise maps, deep to fine."""
+    return preset.global_z + sum(c * h * w for c, h, w in noise_shapes(preset).values())
 
 
 class Generator(nn.Module):
@@ -28,9 +41,10 @@ class Generator(nn.Module):
 
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
-        self.z_size = preset.z_size
+        self.global_z, self.noise = preset.global_z, noise_shapes(preset)
+        self.z_size = z_size(preset)
         self.embedding = nn.Embedding(classes, CLASS_EMBEDDING)
-        condition = preset.z_size + CLASS_EMBEDDING
+        condition = preset.global_z + CLASS_EMBEDDING
         table = shapes(preset.image_size, preset.classifier_width, classes)
         units, *widths, last = preset.generator_channels
 
@@ -44,7 +58,7 @@ class Generator(nn.Module):
         channels = widths[0]
         for name, out in zip(reversed(CONV_LEVELS), widths, strict=True):  # conv5 … conv1
             self.blocks[name] = ResBlock(channels, out, condition, up=name != "conv5")
-            self.inject[name] = conv(table[name][0] + 1, out)
+            self.inject[name] = conv(table[name][0] + 1 + NOISE_CHANNELS[name], out)
             if table[name][1] == preset.attention_side:
                 self.attention[name] = SelfAttention(out)
             channels = out
@@ -63,13 +77,18 @@ class Generator(nn.Module):
 
         Returns: images (B, 3, H, W) in [-1, 1].
         """
-        c = torch.cat([z, self.embedding(labels)], 1)  # (B, condition)
+        whole, *maps = z.split([self.global_z, *(c * h * w for c, h, w in self.noise.values())], 1)
+        noise = {name: n.unflatten(1, shape) for (name, shape), n in zip(self.noise.items(), maps, strict=True)}
+        c = torch.cat([whole, self.embedding(labels)], 1)  # (B, condition)
         x = self.entry(c)  # (B, units)
         for name, block in self.blocks.items():  # fc8, fc7, conv5, …, conv1
             if name == "conv5":
                 x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
             m = masks[name]
-            x = block(x, c) + self.inject[name](torch.cat([m * features[name], m], 1))
+            given = [m * features[name], m]
+            if name in noise:
+                given.append((1 - m) * noise[name])
+            x = block(x, c) + self.inject[name](torch.cat(given, 1))
             if name in self.attention:
                 x = self.attention[name](x)
         x = self.last(x, c)  # (B, last, S, S)

@@ -45,7 +45,9 @@ class Masks:
                 mask = to_level(region.clamp(0, 1), name)
                 pyramid[name] = mask.expand(batch, *mask.shape[1:])
             else:
-                shape = (batch, 1, *[image_size // RECEPTIVE_FIELDS[name][1]] * 2) if name in CONV_LEVELS else (batch, 1)
+                shape = (
+                    (batch, 1, *[image_size // RECEPTIVE_FIELDS[name][1]] * 2) if name in CONV_LEVELS else (batch, 1)
+                )
                 pyramid[name] = torch.full(shape, float(amount), device=device)
         return pyramid
 

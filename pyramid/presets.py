@@ -14,7 +14,7 @@ class Preset:
     image_size: int  # pixels: 32, 64 or 128
     classifier_width: float = 0.25  # factor on VGG-16's channels
     judge_base: int = 24  # channels of the judge's first stage
-    z_size: int = 128  # numbers in a noise vector
+    global_z: int = 128  # numbers of z that concern the whole image; noise maps come on top
     # channels of the generator from the 1x1 end on: vector, then 2x2 (or 1x1 at 32 px) up to full size
     generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
@@ -24,15 +24,16 @@ class Preset:
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
 
     batch: int = 32  # generated images a step: batch / 2 references, two z for each
-    learning_rate: float = 2e-4  # of both networks, Adam with betas (0, 0.99)
-    final_rate: float = 5e-5  # reached at `images` by a cosine, then held
-    images: int = 250_000  # generated images over which the rate falls
+    learning_rate: float = 2e-4  # of the generator, Adam with betas (0, 0.99)
+    discriminator_rate: float = 4e-4  # of the discriminator
+    final_share: float = 0.25  # of both rates, reached at `images` by a cosine, then held
+    images: int = 250_000  # generated images over which the rates fall
     adversarial: str = "hinge"  # or "least_squares", the paper's
     head_weight: float = 1.0  # of the feature heads, beside the pixel discriminator's 1
-    r1_weight: float = 0.3  # gamma of the R1 penalty on the pixel discriminator
+    r1_weight: float = 0.05  # gamma of the R1 penalty on the pixel discriminator
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
-    reconstruction: tuple[float, ...] = (8.0, 5.0, 4.0, 2.0, 1.0, 0.5, 0.2)
+    reconstruction: tuple[float, ...] = (8.0, 5.0, 4.0, 3.0, 3.0, 1.5, 0.3)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.4, 0.5, 0.5, 0.5, 0.1)  # beta, levels, closed, several
     ema_half_life: int = 4_000  # generated images after which a weight counts half in the average
     shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.11, 0.10, 0.11, 0.17, 0.19, 0.17, 0.15)))
@@ -63,7 +64,7 @@ PRESETS = {
             32,
             classifier_width=0.0625,
             judge_base=8,
-            z_size=16,
+            global_z=16,
             generator_channels=(32, 32, 32, 32, 24, 16, 8),
             discriminator_channels=(16, 24, 32),
             heads="classifier",

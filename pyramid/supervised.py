@@ -128,3 +128,10 @@ def train_supervised(
         )
     model.eval()
     return score
+
+
+@torch.no_grad()
+def familiarity_threshold(model: nn.Module, photos: Photos) -> float:
+    """The best class probability that 95 % of these photographs reach; see `SemanticPyramid.is_familiar`."""
+    best = [model(from_bytes(part)).softmax(1).amax(1) for part in photos.images.split(256)]
+    return float(torch.cat(best).cpu().quantile(0.05))

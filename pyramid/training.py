@@ -9,6 +9,7 @@ killed and resumed ends with the same weights, bit for bit, as one never stopped
 """
 
 import json
+import math
 import signal
 import threading
 import time
@@ -60,8 +61,11 @@ class Run:
         average = get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life))
         self.ema = AveragedModel(self.generator, multi_avg_fn=average)  # parameters averaged, buffers copied
         self.optimisers = [
-            torch.optim.Adam(network.parameters(), lr=preset.learning_rate, betas=BETAS, fused=True)
-            for network in (self.generator, self.discriminator)
+            torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
+            for network, rate in (
+                (self.generator, preset.learning_rate),
+                (self.discriminator, preset.discriminator_rate),
+            )
         ]
         half = autocast_dtype(device) == torch.float16  # older cards only
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
@@ -79,16 +83,27 @@ class Run:
         for i, name in enumerate(HEAD_LEVELS):
             self.discriminator.feature_std[i] = features[name].std()
 
-    def learning_rate(self) -> float:
-        """From `learning_rate` to `final_rate` by a cosine over `images`, then held."""
-        done = torch.tensor(min(self.images_seen / self.preset.images, 1.0), dtype=torch.float64)
-        share = float((1 + torch.cos(torch.pi * done)) / 2)
-        return self.preset.final_rate + share * (self.preset.learning_rate - self.preset.final_rate)
+    def rate_share(self) -> float:
+        """Share of the learning rates: from 1 to `final_share` by a cosine over `images`, then held."""
+        done = min(self.images_seen / self.preset.images, 1.0)
+        return self.preset.final_share + (1 - self.preset.final_share) * (1 + math.cos(math.pi * done)) / 2
+
+    def _draw_pairs(self, count: int, generator: torch.Generator) -> Tensor:
+        """Indices of `count` photographs, adjacent pairs of one class, as the discriminator wants them."""
+        first = torch.randint(len(self.photos), (count // 2,), generator=generator)
+        labels = self.photos.labels.cpu()
+        order, sizes = labels.argsort(stable=True), labels.bincount()
+        rank = (torch.rand(count // 2, generator=generator) * sizes[labels[first]]).long()
+        second = order[(sizes.cumsum(0) - sizes)[labels[first]] + rank]
+        return torch.stack([first, second], 1).flatten()
 
     def draw(self, generator: torch.Generator) -> dict:
-        """References (B/2), masks, labels and z (B) of one step; rows i and i + B/2 share a reference."""
+        """References (B/2), masks, labels and z (B) of one step; rows i and i + B/2 share a reference.
+
+        Rows 2i and 2i + 1 are of one class.
+        """
         half, p, device = self.preset.batch // 2, self.preset, self.device
-        chosen = torch.randint(len(self.photos), (half,), generator=generator).to(device)
+        chosen = self._draw_pairs(half, generator).to(device)
         mirrored = (torch.rand(half, generator=generator) < 0.5).to(device)
         references = flip(from_bytes(self.photos.images[chosen]), mirrored)
         real_labels = self.photos.labels[chosen]
@@ -96,7 +111,7 @@ class Run:
         other = torch.randint(1, max(len(self.photos.classes), 2), (half,), generator=generator).to(device)
         relabel = drawn.relabel.to(device) & (len(self.photos.classes) > 1)
         labels = torch.where(relabel, (real_labels + other) % len(self.photos.classes), real_labels)
-        z = torch.randn(2 * half, p.z_size, generator=generator).to(device)
+        z = torch.randn(2 * half, self.generator.z_size, generator=generator).to(device)
         reach = int(p.image_size * p.shift)
         down, right = torch.randint(-reach, reach + 1, (2, half), generator=generator).to(device)
         return {
@@ -113,9 +128,9 @@ class Run:
     def step(self) -> dict[str, Tensor]:
         """One update of both networks; returns sums for the metrics, on the device."""
         p, half = self.preset, self.preset.batch // 2
-        for optimiser in self.optimisers:
+        for optimiser, rate in zip(self.optimisers, (p.learning_rate, p.discriminator_rate), strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate()
+                group["lr"] = rate * self.rate_share()
         batch = self.draw(torch.Generator().manual_seed(self.seed * 1_000_003 + self.step_count))
         discriminator_loss, generator_loss = losses.ADVERSARIAL[p.adversarial]
 
@@ -178,7 +193,7 @@ class Run:
             ]
             count = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div]).detach()
             distance = (fake[:half] - fake[half:]).abs().mean()
-            return {"losses": count, "by_level": torch.stack(by_level), "distance": distance}
+            return {"steps": torch.ones(()), "losses": count, "by_level": torch.stack(by_level), "distance": distance}
 
     def _update(self, which: int, loss: Tensor) -> None:
         optimiser = self.optimisers[which]
@@ -239,12 +254,25 @@ class Run:
         return generator.eval()
 
     @torch.no_grad()
+    def distance_to_raw(self, generator: Generator, batches: int = 8) -> float:
+        """Mean absolute difference, range [-1, 1], of its images to the raw generator's, both evaluating."""
+        raw, total = deepcopy(self.generator).eval(), 0.0
+        generator = deepcopy(generator).eval()
+        for i in range(batches):
+            batch = self.draw(torch.Generator().manual_seed(-1_000_001 - i))
+            features = self.classifier.pyramid(batch["references"])
+            features = {name: f.repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
+            inputs = (features, batch["masks"], batch["z"], batch["labels"])
+            total += float((generator(*inputs) - raw(*inputs)).abs().mean())
+        return total / batches
+
+    @torch.no_grad()
     def grid(self, generator: Generator) -> Tensor:
         """Fixed references by (reference, seven levels, closed): uint8 (rows, columns, 3, S, S)."""
         chosen = torch.linspace(0, len(self.photos) - 1, GRID_REFERENCES).long().to(self.device)
         references, labels = from_bytes(self.photos.images[chosen]), self.photos.labels[chosen]
         features = self.classifier.pyramid(references)
-        z = torch.randn(len(chosen), self.preset.z_size, generator=torch.Generator().manual_seed(0)).to(self.device)
+        z = torch.randn(len(chosen), self.generator.z_size, generator=torch.Generator().manual_seed(0)).to(self.device)
         columns = [references]
         for mask in [*map(masks.level, LEVELS), masks.closed()]:
             at = mask.at(self.preset.image_size, len(chosen), self.device)
@@ -263,9 +291,7 @@ def _place(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     return network.to(device, memory_format=torch.channels_last)
 
 
-def train(
-    run: Run, folder: Path, minutes: float | None = None, steps: int | None = None, progress: bool = True
-) -> Run:
+def train(run: Run, folder: Path, minutes: float | None = None, steps: int | None = None, progress: bool = True) -> Run:
     """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
 
     Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
@@ -317,7 +343,8 @@ def _save_samples(run: Run, folder: Path) -> None:
 
 def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
     """A line of the metrics file: means since the last one, scores by drawn level."""
-    loss_d, loss_heads, loss_g, loss_rec, loss_div = (gathered["losses"] / REPORT_EVERY).tolist()
+    steps = float(gathered["steps"])
+    loss_d, loss_heads, loss_g, loss_rec, loss_div = (gathered["losses"] / steps).tolist()
     count, real, fake = gathered["by_level"].tolist()
     scores = {
         name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
@@ -328,13 +355,13 @@ def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
         "step": run.step_count,
         "images": run.images_seen,
         "seconds": round(seconds, 1),
-        "rate": run.learning_rate(),
+        "rate_share": round(run.rate_share(), 4),
         "loss_d": round(loss_d, 4),
         "loss_heads": round(loss_heads, 4),
         "loss_g": round(loss_g, 4),
         "loss_rec": round(loss_rec, 4),
         "loss_div": round(loss_div, 4),
-        "distance": round(float(gathered["distance"]) / REPORT_EVERY, 4),
+        "distance": round(float(gathered["distance"]) / steps, 4),
         "scores": scores,
     }
 

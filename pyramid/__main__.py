@@ -1,0 +1,243 @@
+"""`python -m pyramid …`: thin commands over the module."""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+from pyramid import data, figures, masks
+from pyramid.checkpoints import find_model, load_weights, read_card, released, write_atomically
+from pyramid.classifier import Classifier, FrozenStages, Judge, imagenet_vgg16
+from pyramid.device import default_device, seeded
+from pyramid.discriminator import Discriminator
+from pyramid.errors import InputError
+from pyramid.generator import Generator
+from pyramid.levels import LEVELS, check_level
+from pyramid.model import load, load_classifiers, save
+from pyramid.presets import PRESETS, from_dict, get_preset
+
+OUTPUTS = Path("outputs")
+DEFAULT_MODEL = "photos64"
+DEMO_PHOTOGRAPHS = (13, 24, 35, 45, 76, 94)  # streets, houses, shores and trees of the sample package
+
+
+def _save_figure(figure, path: Path) -> None:
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", bbox_inches="tight"))
+    print(f"Wrote {path}")
+
+
+def demo(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    paths = data.sample_photographs()
+    photos = torch.cat([data.open_image(paths[i], model.image_size) for i in DEMO_PHOTOGRAPHS]).to(model.device)
+    features = model.features(photos)
+    columns = [photos] + [model.generate(features, masks.level(name), seed=args.seed) for name in LEVELS]
+    titles = figures.pyramid_titles()
+    figure = figures.show_grid(torch.stack(columns, 1), titles, title=f"Semantic pyramids by {args.model}")
+    _save_figure(figure, OUTPUTS / "demo.png")
+    print("Open the picture, then the notebooks: python -m jupyterlab notebooks")
+
+
+def generate(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    levels = [check_level(name) for name in args.levels.split(",")]
+    photo = data.open_image(args.image, model.image_size).to(model.device)
+    features = model.features(photo)
+    guess = model.guess(photo)[0]
+    label = args.label or guess[0][0]
+    model.label_index(label)
+    print("The classifier sees: " + ", ".join(f"{name} {share:.0%}" for name, share in guess))
+    if not model.is_familiar(photo)[0]:
+        print("The picture resembles nothing the model was trained on; expect odd results at deep levels.")
+    rows = [
+        torch.cat([photo, model.generate(features, masks.level(name), label, args.samples, args.seed)])
+        for name in levels
+    ]
+    titles = ["reference", *(f"sample {i + 1}" for i in range(args.samples))]
+    figure = figures.show_grid(torch.stack(rows), titles, levels, title=f"label: {label}")
+    _save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.model}.png")
+
+
+def train_classifier(args: argparse.Namespace) -> None:
+    from pyramid.supervised import familiarity_threshold, train_supervised
+
+    preset = get_preset(args.preset)
+    folder = Path(args.out or f"runs/{preset.name}-classifier")
+    photos = data.load_folder(args.data, preset.image_size).to(default_device())
+    classes = len(photos.classes)
+    with seeded(args.seed):
+        networks = {
+            "classifier": Classifier(classes, preset.image_size, preset.classifier_width),
+            "judge": Judge(classes, preset.judge_base),
+        }
+        if args.start:
+            networks = dict(zip(networks, load_classifiers(args.start), strict=True))
+        scores = {
+            name: train_supervised(network, photos, folder / f"{name}.pt", args.epochs, args.seed + i)
+            for i, (name, network) in enumerate(networks.items())
+        }
+    card = {
+        "preset": preset.asdict(),
+        "classes": photos.classes,
+        "held_out_accuracy": scores,
+        "familiar_above": familiarity_threshold(networks["classifier"], photos.part(held_out=True)),
+    }
+    save(folder, card, **networks)
+    print(f"Wrote {folder}: " + ", ".join(f"{name} {score:.1%}" for name, score in scores.items()))
+
+
+def train(args: argparse.Namespace) -> None:
+    from pyramid.training import Run
+    from pyramid.training import train as run_training
+
+    preset = get_preset(args.preset)
+    folder = Path(args.out or f"runs/{preset.name}")
+    source = find_model(args.start or args.classifier or preset.name)
+    photos = data.load_folder(args.data, preset.image_size).part(held_out=False).to(default_device())
+    classifier, judge = load_classifiers(source)
+    card = read_card(source)
+    if list(photos.classes) != card["classes"]:
+        raise InputError(
+            f"{args.data} has the classes {', '.join(photos.classes)}, the classifier {', '.join(card['classes'])}; "
+            "train one for this folder with train-classifier."
+        )
+    frozen = FrozenStages(imagenet_vgg16(args.vgg) if preset.heads == "imagenet" else classifier)
+    run = Run(preset, photos, classifier, frozen, args.seed)
+    if args.start:
+        stored = from_dict(card["preset"])
+        generator, discriminator = Generator(stored, len(photos.classes)), Discriminator(stored, len(photos.classes))
+        load_weights(source / "generator.safetensors", generator, card["sha256"]["generator"])
+        load_weights(source / "discriminator.safetensors", discriminator, card["sha256"]["discriminator"])
+        run.start_from(generator.state_dict(), discriminator.state_dict())
+    run_training(run, folder, args.minutes, args.steps)
+    averaged = run.averaged_generator()
+    before, after = run.distance_to_raw(run.ema.module), run.distance_to_raw(averaged)
+    save(
+        folder / "model",
+        {
+            "preset": preset.asdict(),
+            "classes": photos.classes,
+            "familiar_above": card["familiar_above"],
+            "images_seen": run.images_seen,
+            "average_to_raw_generator": {"copied_statistics": before, "statistics_measured_anew": after},
+        },
+        classifier=classifier,
+        judge=judge,
+        generator=averaged,
+        discriminator=run.discriminator,
+    )
+    print(f'{run.images_seen:,} images; the model is in {folder / "model"}: pyramid.load("{folder / "model"}")')
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    from pyramid import metrics
+
+    model = load(args.model)
+    photos = data.load_folder(args.data, model.image_size)
+    training = data.load_folder(args.against, model.image_size)
+    if photos.classes != model.classes:
+        raise InputError(f"{args.data} has other classes than {args.model}: {', '.join(model.classes)}.")
+    result = metrics.evaluate(model, photos, training, args.images, args.side, args.seed)
+    table = metrics.markdown_table(result)
+    out = Path(args.out or OUTPUTS / f"{Path(args.model).name}-{args.side}px.json")
+    write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
+    print(f"{table}\n\nWrote {out}")
+
+
+def models(args: argparse.Namespace) -> None:
+    for name in released():
+        card = read_card(find_model(name))
+        size = sum(file.stat().st_size for file in find_model(name).iterdir())
+        print(f"{name}: {card['preset']['image_size']} px, {size / 1e6:.1f} MB, {', '.join(card['classes'])}")
+        for line in card.get("summary", []):
+            print(f"  {line}")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"must be greater than 0, not {text}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; one sub-command each, its help on one screen."""
+    top = argparse.ArgumentParser(prog="pyramid", description="Semantic Pyramid for Image Generation (CVPR 2020)")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def add(function, summary: str) -> argparse.ArgumentParser:
+        name = function.__name__.replace("_", "-")
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=function)
+        return command
+
+    c = add(demo, "sample photographs -> a contact sheet of pyramids in outputs/")
+    c.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--seed", type=int, default=0, help="of the noise z (default: 0)")
+
+    c = add(generate, "images from one picture, level by level")
+    c.add_argument("image", help="path of a picture")
+    c.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--levels", default=",".join(LEVELS), help="levels opened, one row each (default: all seven)")
+    c.add_argument("--label", help="class the images are to be of (default: the classifier's own guess)")
+    c.add_argument("--samples", type=_count, default=4, help="images a level (default: 4)")
+    c.add_argument("--seed", type=int, default=0, help="of the noise z (default: 0)")
+    c.add_argument("--out", help="file to write (default: outputs/<image>-<model>.png)")
+
+    c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
+    c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
+    c.add_argument("--data", required=True, help="folder with a folder of pictures per class")
+    c.add_argument("--epochs", type=_count, default=16, help="(default: 16)")
+    c.add_argument("--from", dest="start", help="begin with the classifiers of this model or folder")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="folder to write (default: runs/<preset>-classifier)")
+
+    c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
+    c.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
+    c.add_argument("--data", required=True, help="folder with a folder of pictures per class, or one flat folder")
+    c.add_argument("--classifier", help="model or folder with the classifier (default: the preset's release)")
+    c.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
+    c.add_argument("--vgg", type=Path, help="safetensors with VGG-16's ImageNet weights (default: download)")
+    c.add_argument("--minutes", type=_positive, help="stop after so many minutes")
+    c.add_argument("--steps", type=_count, help="stop at so many steps in all")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="folder of the run (default: runs/<preset>)")
+
+    c = add(evaluate, "measure every level over held-out photographs")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class")
+    c.add_argument("--against", required=True, help="folder of training photographs, for the floor")
+    c.add_argument("--images", type=_count, default=3000, help="references (default: 3000)")
+    c.add_argument("--side", type=_count, default=224, help="pixels for the extractor (default: 224)")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="JSON file to write (default: outputs/<model>-<side>px.json)")
+
+    add(models, "what is released: size, data, figures")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

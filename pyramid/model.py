@@ -1,0 +1,158 @@
+"""`SemanticPyramid`: a classifier, the generator that mirrors it, and their card, as one model.
+
+model = pyramid.load("photos64")
+photo = pyramid.open_image("street.jpg", model.image_size)
+images = model.generate(model.features(photo), pyramid.masks.level("conv4"), samples=4, seed=0)
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyramid.checkpoints import find_model, load_weights, read_card, save_weights, write_card
+from pyramid.classifier import Classifier, Judge
+from pyramid.device import default_device
+from pyramid.errors import InputError
+from pyramid.generator import Generator
+from pyramid.masks import Masks
+from pyramid.presets import Preset, from_dict
+
+
+@dataclass
+class SemanticPyramid:
+    """One trained model. Made by `load`; every network is in evaluation mode."""
+
+    preset: Preset
+    classes: tuple[str, ...]
+    classifier: Classifier
+    judge: Judge
+    generator: Generator
+    card: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Side of the model's images in pixels."""
+        return self.preset.image_size
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.generator.parameters()).device
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature pyramid F of images (B, 3, S, S) in [-1, 1]: level -> (B, C, h, w) or (B, C).
+
+        Raises InputError for images of another size.
+        """
+        size = self.image_size
+        if images.dim() != 4 or images.shape[1:] != (3, size, size):
+            raise InputError(
+                f"The model takes images of shape (B, 3, {size}, {size}), not {tuple(images.shape)}; "
+                "open them with pyramid.open_image."
+            )
+        return self.classifier.pyramid(images.to(self.device))
+
+    @torch.no_grad()
+    def generate(
+        self,
+        features: dict[str, Tensor],
+        masks: Masks,
+        label: str | Tensor | None = None,
+        samples: int = 1,
+        seed: int = 0,
+    ) -> Tensor:
+        """Images from whichever features the masks let through: G(z, F, M) of the paper.
+
+        Args:
+            features: of B references, from `features`.
+            masks: amounts per level; see `pyramid.masks`.
+            label: class name, or int64 labels (B,); None takes the classifier's own guess.
+            samples: images of each reference, each with its own z.
+            seed: of z; the same seed gives the same images on the same machine.
+
+        Returns: (B * samples, 3, S, S) in [-1, 1], the samples of one reference adjacent.
+        """
+        references = len(features["fc8"])
+        count = references * samples
+        if label is None:
+            labels = features["fc8"].argmax(1)
+        elif isinstance(label, str):
+            labels = torch.full((references,), self.label_index(label))
+        else:
+            labels = label
+        z = self.noise(count, seed)
+        at = masks.at(self.image_size, references, self.device)
+        repeated = [{k: v.repeat_interleave(samples, 0) for k, v in part.items()} for part in (features, at)]
+        return self.generator(*repeated, z, labels.to(self.device).repeat_interleave(samples))
+
+    def noise(self, count: int, seed: int) -> Tensor:
+        """`count` noise vectors z, standard normal, (count, z_size); row i depends on the seed and i alone."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(count, self.generator.z_size, generator=generator).to(self.device)
+
+    def label_index(self, label: str) -> int:
+        """Index of a class name. Raises InputError, naming the classes, where there is none."""
+        if label not in self.classes:
+            raise InputError(f"There is no label {label!r}; the labels are {', '.join(self.classes)}.")
+        return self.classes.index(label)
+
+    @torch.no_grad()
+    def guess(self, images: Tensor, top: int = 3) -> list[list[tuple[str, float]]]:
+        """The classifier's top classes with their probabilities, for every image of a batch."""
+        probabilities = self.classifier(images.to(self.device)).softmax(1)
+        values, indices = probabilities.topk(min(top, len(self.classes)), 1)
+        return [
+            [(self.classes[i], float(v)) for v, i in zip(row_values, row_indices, strict=True)]
+            for row_values, row_indices in zip(values, indices.tolist(), strict=True)
+        ]
+
+    def is_familiar(self, images: Tensor) -> list[bool]:
+        """Whether each image resembles the training photographs, by the classifier's confidence.
+
+        Unfamiliar is an image whose best probability lies under that of 95 % of held-out photographs
+        (the card's `familiar_above`). A hint, not a guarantee.
+        """
+        return [row[0][1] >= self.card["familiar_above"] for row in self.guess(images, top=1)]
+
+
+def load(name: str | Path, device: torch.device | str | None = None) -> SemanticPyramid:
+    """Load a released model by name, or one in a folder; checks every file against the card's SHA-256.
+
+    Raises InputError for an unknown name and for missing or altered files.
+    """
+    folder = find_model(name)
+    card = read_card(folder)
+    preset, classes = from_dict(card["preset"]), tuple(card["classes"])
+    if "generator" not in card["sha256"]:
+        raise InputError(f"{folder} holds a classifier only; train a generator with `python -m pyramid train`.")
+    classifier, judge = load_classifiers(folder)
+    generator = Generator(preset, len(classes))
+    load_weights(folder / "generator.safetensors", generator, card["sha256"]["generator"])
+    model = SemanticPyramid(preset, classes, classifier, judge, generator, card)
+    for network in (classifier, judge, generator):
+        network.to(device or default_device()).eval().requires_grad_(False)
+    return model
+
+
+def load_classifiers(name: str | Path) -> tuple[Classifier, Judge]:
+    """The classifier and the judge of a model, or of a folder that train-classifier wrote."""
+    folder = find_model(name)
+    card = read_card(folder)
+    preset, classes = from_dict(card["preset"]), card["classes"]
+    classifier = Classifier(len(classes), preset.image_size, preset.classifier_width)
+    judge = Judge(len(classes), preset.judge_base)
+    load_weights(folder / "classifier.safetensors", classifier, card["sha256"]["classifier"])
+    load_weights(folder / "judge.safetensors", judge, card["sha256"]["judge"])
+    return classifier.eval(), judge.eval()
+
+
+def save(folder: Path, card: dict[str, Any], **networks: torch.nn.Module) -> None:
+    """Write networks in half precision and a card that names their SHA-256; the card comes last.
+
+    card: at least preset, classes and familiar_above; networks: by the names in `checkpoints.PARTS`.
+    """
+    hashes = {part: save_weights(folder / f"{part}.safetensors", network) for part, network in networks.items()}
+    write_card(folder, {**card, "sha256": hashes})
