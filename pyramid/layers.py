@@ -83,10 +83,11 @@ class VectorBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """Discriminator block: two convolutions and a skip to half the size; no batch norm."""
+    """Discriminator block: two convolutions and a skip to half the size, times `gain`; no batch norm."""
 
-    def __init__(self, channels: int, out: int):
+    def __init__(self, channels: int, out: int, gain: float):
         super().__init__()
+        self.gain = gain
         self.conv1 = conv(channels, channels)
         self.conv2 = conv(channels, out)
         self.skip = conv(channels, out, 1)
@@ -94,7 +95,7 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, h, w) -> (B, out, h/2, w/2)."""
         h = F.avg_pool2d(self.conv1(F.relu(x)), 2)  # (B, channels, h/2, w/2)
-        return self.skip(F.avg_pool2d(x, 2)) + self.conv2(F.relu(h))
+        return self.gain * (self.skip(F.avg_pool2d(x, 2)) + self.conv2(F.relu(h)))
 
 
 class SelfAttention(nn.Module):

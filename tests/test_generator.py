@@ -1,0 +1,100 @@
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import CLASSES
+from pyramid.device import seeded
+from pyramid.discriminator import Discriminator, with_deviation
+from pyramid.generator import Generator
+from pyramid.levels import CONV_LEVELS, LEVELS, shapes
+from pyramid.presets import PRESETS
+
+PRESET = PRESETS["tiny32"]
+with seeded(3):
+    GENERATOR = Generator(PRESET, len(CLASSES)).eval()
+
+
+def inputs(seed: int):
+    g = torch.Generator().manual_seed(seed)
+    table = shapes(PRESET.image_size, PRESET.classifier_width, len(CLASSES))
+    features = {name: torch.randn(2, *shape, generator=g) for name, shape in table.items()}
+    z = torch.randn(2, GENERATOR.z_size, generator=g)
+    return features, z, torch.randint(0, len(CLASSES), (2,), generator=g)
+
+
+@given(st.sets(st.sampled_from(LEVELS)), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_only_open_levels_reach_the_image(opened, seed):
+    features, z, labels = inputs(seed)
+    g = torch.Generator().manual_seed(seed + 1)
+    masks = {}
+    for name, f in features.items():
+        shape = (2, 1, *f.shape[2:])
+        part = (torch.rand(shape, generator=g) > 0.3).float()
+        part.view(2, -1)[:, 0] = 1.0
+        masks[name] = part if name in opened else torch.zeros(shape)
+    for f in features.values():
+        f.requires_grad_()
+    image = GENERATOR(features, masks, z, labels)
+    (image * torch.randn(image.shape, generator=g)).sum().backward()
+    for name, f in features.items():
+        reached = f.grad.abs().amax(1, keepdim=True)
+        assert torch.all(reached[masks[name] == 0] == 0), f"{name}: a closed entry received gradient"
+        if name in opened:
+            assert torch.any(reached[masks[name] > 0] > 0), f"{name}: open, yet without gradient"
+    changed = {
+        name: (f + torch.randn(f.shape, generator=g) * (1 - masks[name])).detach() for name, f in features.items()
+    }
+    with torch.no_grad():
+        assert torch.equal(GENERATOR(changed, masks, z, labels), image)  # closed entries do not matter
+        for name in opened:
+            other = {**changed, name: changed[name] + masks[name]}
+            assert not torch.equal(GENERATOR(other, masks, z, labels), image)
+
+
+def test_image_is_in_range_and_depends_on_z_and_label():
+    features, z, labels = inputs(0)
+    masks = {name: torch.zeros(2, 1, *f.shape[2:]) for name, f in features.items()}
+    with torch.no_grad():
+        image = GENERATOR(features, masks, z, labels)
+        assert image.shape == (2, 3, 32, 32) and image.abs().max() <= 1
+        assert not torch.equal(image, GENERATOR(features, masks, z + 1, labels))
+        assert not torch.equal(image, GENERATOR(features, masks, z, (labels + 1) % len(CLASSES)))
+
+
+def test_noise_enters_only_where_the_mask_is_closed():
+    features, z, labels = inputs(1)
+    masks = {name: torch.ones(2, 1, *f.shape[2:]) for name, f in features.items()}
+    noisy = z.clone()
+    noisy[:, PRESET.global_z :] += 1  # the noise maps
+    with torch.no_grad():
+        assert torch.equal(GENERATOR(features, masks, z, labels), GENERATOR(features, masks, noisy, labels))
+        for name in ("conv4", "conv3", "conv2", "conv1"):
+            closed = {**masks, name: torch.zeros_like(masks[name])}
+            first, second = (GENERATOR(features, closed, v, labels) for v in (z, noisy))
+            assert not torch.equal(first, second), name
+
+
+def test_every_generator_weight_of_a_stage_is_spectrally_normalised():
+    convolutions = [m for m in GENERATOR.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert convolutions and all(hasattr(m, "parametrizations") for m in convolutions)
+
+
+def test_projection_discriminator_scores_depend_on_the_class():
+    with seeded(4):
+        network = Discriminator(PRESET, len(CLASSES)).eval()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        first = network.pixels(images, torch.zeros(4, dtype=torch.long))
+        second = network.pixels(images, torch.ones(4, dtype=torch.long))
+    assert first[0].shape == (4, 1) and first[1].shape == (4, 64)
+    assert not torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
+
+
+def test_deviation_channel_by_hand():
+    x = torch.tensor([[1.0, 2.0], [4.0, 0.0], [5.0, 5.0], [5.0, 5.0]]).view(4, 2, 1, 1)
+    assert with_deviation(x)[:, 2].flatten().tolist() == [2.5, 2.5, 0.0, 0.0]
+
+
+def test_levels_enter_from_deep_to_fine():
+    assert list(GENERATOR.blocks) == ["fc8", "fc7", *reversed(CONV_LEVELS)]

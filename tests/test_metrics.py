@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+from pyramid import metrics
+from pyramid.errors import InputError
+
+
+def test_frechet_distance_is_the_closed_form_on_gaussians():
+    """Commuting covariances: |mu1 - mu2|^2 + sum (s1 - s2)^2, from sets whose moments are exact."""
+    dimensions, n = 6, 4000
+    base = torch.randn(n, dimensions, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    base = base - base.mean(0)
+    base = base @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(base.T))).T  # covariance exactly the identity
+    s1, s2 = torch.linspace(0.5, 2, dimensions).double(), torch.linspace(3, 1, dimensions).double()
+    shift = torch.arange(dimensions).double() / 3
+    expected = float(shift.square().sum() + (s1 - s2).square().sum())
+    assert metrics.frechet_distance(base * s1, base * s2 + shift) == pytest.approx(expected, rel=1e-8)
+
+
+def test_frechet_distance_with_covariances_that_do_not_commute():
+    g = torch.Generator().manual_seed(1)
+    a = torch.randn(300, 5, generator=g).double() @ torch.randn(5, 5, generator=g).double()
+    b = torch.randn(300, 5, generator=g).double() @ torch.randn(5, 5, generator=g).double() + 1
+    s1, s2 = np.cov(a.numpy().T), np.cov(b.numpy().T)
+    roots = np.sqrt(np.linalg.eigvals(s1 @ s2).clip(0)).real.sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum().item() + np.trace(s1) + np.trace(s2) - 2 * roots
+    assert metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)
+    assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-8)
+
+
+def test_too_few_images_are_refused_with_the_way_out():
+    with pytest.raises(InputError, match="at least 20"):
+        metrics.frechet_distance(torch.randn(10, 10), torch.randn(50, 10))
+
+
+def test_psnr_by_hand():
+    first = torch.zeros(1, 3, 4, 4)
+    assert metrics.psnr(first, first + 0.2).item() == pytest.approx(20.0)  # 10 log10(4 / 0.04)
+
+
+def test_fixed_pattern_ratio_of_known_mixtures():
+    g = torch.Generator().manual_seed(0)
+    unrelated = torch.randn(400, 3, 16, 16, generator=g)
+    assert metrics.fixed_pattern_ratio(unrelated) == pytest.approx(400**-0.5, rel=0.1)
+    assert metrics.fixed_pattern_ratio(unrelated[:1].expand(50, -1, -1, -1)) == pytest.approx(1.0)
+
+
+def test_agreement_by_hand():
+    reference = torch.eye(8)
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    row = metrics.agreement(reference, reference, labels)
+    assert row["cosine"] == pytest.approx(1) and row["gain"] == pytest.approx(1) and row["top5"] == 1
+    row = metrics.agreement(reference.roll(1, 0), reference, labels)  # each looks like its neighbour
+    assert row["cosine"] == 0
+    assert row["gain"] == pytest.approx(-(6 / 8) / 3)  # six have the neighbour in their class, one of three others
+
+
+def test_extractor_is_the_packages_network():
+    extract = metrics.Extractor(side=64)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    features = extract(images)
+    assert features.shape == (2, metrics.FEATURES) and features.dtype == torch.float64
+    with torch.no_grad():
+        maps = extract.network.extract_features(images * 127.5 / 128)
+    np.testing.assert_allclose(features.numpy(), maps.mean((2, 3)).double().numpy(), rtol=1e-4, atol=1e-5)
