@@ -21,7 +21,7 @@ from pyramid.presets import PRESETS, from_dict, get_preset
 
 OUTPUTS = Path("outputs")
 DEFAULT_MODEL = "photos64"
-DEMO_PHOTOGRAPHS = (13, 24, 35, 45, 76, 94)  # streets, houses, shores and trees of the sample package
+DEMO_PHOTOGRAPHS = (13, 61, 27, 82, 47, 29)  # streets, a house, trees and shores of the sample package
 
 
 def _save_figure(figure, path: Path) -> None:

@@ -1,7 +1,10 @@
 """Pictures: contact sheets and matplotlib figures. Nothing here computes a result."""
 
+import io
+
 import numpy as np
 from matplotlib import patheffects
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -10,6 +13,20 @@ from pyramid.data import to_bytes
 from pyramid.levels import LEVELS
 
 INK, ACCENT = "#222222", "#c2410c"
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(stream, format="png", bbox_inches="tight")
+    return stream.getvalue()
+
+
+def show(figure: Figure):
+    """A figure as a notebook's output."""
+    from IPython.display import Image as Output
+
+    return Output(data=png(figure))
 
 
 def save_grid(pixels: Tensor, gap: int = 2) -> Image.Image:
@@ -74,10 +91,10 @@ def show_masks(masks: dict[str, Tensor], title: str | None = None) -> Figure:
     return figure
 
 
-def show_features(image: Tensor, features: dict[str, Tensor], channels: int = 3) -> Figure:
+def show_features(image: Tensor, features: dict[str, Tensor], classes: tuple[str, ...], channels: int = 3) -> Figure:
     """What each level holds: the channels that vary most, or the units of an fc level as bars.
 
-    image: (1, 3, H, W) in [-1, 1]; features: of one image.
+    image: (1, 3, H, W) in [-1, 1]; features: of one image; classes: names of fc8's units.
     """
     figure = Figure(figsize=(9.2, 1.3 * channels + 0.3), dpi=110, facecolor="white")
     grid = figure.add_gridspec(channels, len(LEVELS) + 1)
@@ -94,6 +111,9 @@ def show_features(image: Tensor, features: dict[str, Tensor], channels: int = 3)
             axes.invert_yaxis()
             axes.tick_params(labelsize=6)
             axes.set_yticks([])
+            if name == "fc8":
+                axes.set_yticks(range(len(f)), classes, fontsize=7)
+                axes.yaxis.tick_right()
             axes.set_title(f"{name}\n{len(f)} units", fontsize=8, color=INK)
             continue
         strongest = f.flatten(1).std(1).argsort(descending=True)[:channels]

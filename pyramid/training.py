@@ -69,6 +69,8 @@ class Run:
         ]
         half = autocast_dtype(device) == torch.float16  # older cards only
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
+        self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
         self._measure_feature_std()
 
     @property
@@ -91,10 +93,9 @@ class Run:
     def _draw_pairs(self, count: int, generator: torch.Generator) -> Tensor:
         """Indices of `count` photographs, adjacent pairs of one class, as the discriminator wants them."""
         first = torch.randint(len(self.photos), (count // 2,), generator=generator)
-        labels = self.photos.labels.cpu()
-        order, sizes = labels.argsort(stable=True), labels.bincount()
-        rank = (torch.rand(count // 2, generator=generator) * sizes[labels[first]]).long()
-        second = order[(sizes.cumsum(0) - sizes)[labels[first]] + rank]
+        label = self.labels[first]
+        rank = (torch.rand(count // 2, generator=generator) * self.class_sizes[label]).long()
+        second = self.by_class[(self.class_sizes.cumsum(0) - self.class_sizes)[label] + rank]
         return torch.stack([first, second], 1).flatten()
 
     def draw(self, generator: torch.Generator) -> dict:

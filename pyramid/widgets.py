@@ -3,33 +3,24 @@
 They work with ipywidgets 7.7 (Colab) and 8.
 """
 
-import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import ipywidgets
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyramid import masks
 from pyramid.data import read_image, sample_photographs, square, to_tensor
 from pyramid.errors import InputError
-from pyramid.figures import show_comparison
+from pyramid.figures import png, show_comparison
 from pyramid.levels import LEVELS
 from pyramid.model import SemanticPyramid
 
 SAMPLES = 24  # sample photographs offered in the chooser
 OWN_GUESS = "(its own guess)"
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as the bytes of a PNG file."""
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(stream)
-    return stream.getvalue()
 
 
 def mix(model: SemanticPyramid, photo: Tensor, amounts: dict[str, float], label: str | None, seed: int) -> Figure:

@@ -72,7 +72,7 @@ def test_train_classifier_then_train_then_load(tmp_path, monkeypatch, capsys):
             pixels[..., 0 if label == "a" else 2] += 120
             Image.fromarray(pixels.numpy()).save(tmp_path / "photos" / label / f"{i}.png")
     base = ["--data", "photos"]
-    assert main(["train-classifier", "--preset", "tiny32", *base, "--epochs", "6"]) == 0
+    assert main(["train-classifier", "--preset", "tiny32", *base, "--epochs", "25"]) == 0
     card = json.loads((tmp_path / "runs/tiny32-classifier/card.json").read_text())
     assert card["held_out_accuracy"]["classifier"] > 0.9  # red against blue
     assert main(["train", "tiny32", *base, "--classifier", "runs/tiny32-classifier", "--steps", "3"]) == 0

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyramid import widgets
+from pyramid import figures, widgets
 from pyramid.errors import InputError
 
 
@@ -14,9 +14,9 @@ def photo():
 
 
 def test_mix_shows_another_picture_when_a_slider_moves(tiny_model):
-    first = widgets.png(widgets.mix(tiny_model, photo(), {"conv1": 1.0}, None, 0))
-    again = widgets.png(widgets.mix(tiny_model, photo(), {"conv1": 1.0}, None, 0))
-    moved = widgets.png(widgets.mix(tiny_model, photo(), {"conv1": 0.5}, None, 0))
+    first = figures.png(widgets.mix(tiny_model, photo(), {"conv1": 1.0}, None, 0))
+    again = figures.png(widgets.mix(tiny_model, photo(), {"conv1": 1.0}, None, 0))
+    moved = figures.png(widgets.mix(tiny_model, photo(), {"conv1": 0.5}, None, 0))
     assert Image.open(io.BytesIO(first)).size[0] > 400
     assert first == again and first != moved
 
