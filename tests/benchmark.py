@@ -1,4 +1,4 @@
-"""Timings, never a test: `python tests/benchmark.py`."""
+"""Timings, never a test: `python -m tests.benchmark`."""
 
 import statistics
 import time
