@@ -18,6 +18,7 @@ from pyramid.generator import Generator
 from pyramid.levels import LEVELS, check_level
 from pyramid.model import load, load_classifiers, save
 from pyramid.presets import PRESETS, from_dict, get_preset
+from pyramid.scenes import load_photos
 
 OUTPUTS = Path("outputs")
 DEFAULT_MODEL = "photos64"
@@ -66,7 +67,7 @@ def train_classifier(args: argparse.Namespace) -> None:
 
     preset = get_preset(args.preset)
     folder = Path(args.out or f"runs/{preset.name}-classifier")
-    photos = data.load_folder(args.data, preset.image_size).to(default_device())
+    photos = load_photos(args.data, preset.image_size).to(default_device())
     classes = len(photos.classes)
     with seeded(args.seed):
         networks = {
@@ -96,7 +97,7 @@ def train(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset)
     folder = Path(args.out or f"runs/{preset.name}")
     source = find_model(args.start or args.classifier or preset.name)
-    photos = data.load_folder(args.data, preset.image_size).part(held_out=False).to(default_device())
+    photos = load_photos(args.data, preset.image_size).part(held_out=False).to(default_device())
     classifier, judge = load_classifiers(source)
     card = read_card(source)
     if list(photos.classes) != card["classes"]:
@@ -136,8 +137,8 @@ def evaluate(args: argparse.Namespace) -> None:
     from pyramid import metrics
 
     model = load(args.model)
-    photos = data.load_folder(args.data, model.image_size)
-    training = data.load_folder(args.against, model.image_size)
+    photos = load_photos(args.data, model.image_size)
+    training = load_photos(args.against, model.image_size)
     if photos.classes != model.classes:
         raise InputError(f"{args.data} has other classes than {args.model}: {', '.join(model.classes)}.")
     result = metrics.evaluate(model, photos, training, args.images, args.side, args.seed)
@@ -196,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
-    c.add_argument("--data", required=True, help="folder with a folder of pictures per class")
+    c.add_argument("--data", required=True, help="folder with a folder of pictures per class, or scenes")
     c.add_argument("--epochs", type=_count, default=16, help="(default: 16)")
     c.add_argument("--from", dest="start", help="begin with the classifiers of this model or folder")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")
@@ -204,7 +205,9 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
     c.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
-    c.add_argument("--data", required=True, help="folder with a folder of pictures per class, or one flat folder")
+    c.add_argument(
+        "--data", required=True, help="folder with a folder of pictures per class, one flat folder, or scenes"
+    )
     c.add_argument("--classifier", help="model or folder with the classifier (default: the preset's release)")
     c.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
     c.add_argument("--vgg", type=Path, help="safetensors with VGG-16's ImageNet weights (default: download)")
@@ -215,8 +218,8 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(evaluate, "measure every level over held-out photographs")
     c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class")
-    c.add_argument("--against", required=True, help="folder of training photographs, for the floor")
+    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class, or scenes-test")
+    c.add_argument("--against", required=True, help="folder of training photographs, for the floor, or scenes")
     c.add_argument("--images", type=_count, default=3000, help="references (default: 3000)")
     c.add_argument("--side", type=_count, default=224, help="pixels for the extractor (default: 224)")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")

@@ -183,11 +183,11 @@ def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
         "labels": np.array(labels, dtype=np.int64),
         "held_out": np.array(held_out, dtype=bool),
     }
-    _save_cache(cached, arrays)
+    save_cache(cached, arrays)
     return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=classes)
 
 
-def _save_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def save_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the cache atomically; a full disk costs the cache, not the run."""
     temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
     try:

@@ -94,3 +94,41 @@ def diversity(first: Tensor, second: Tensor, z1: Tensor, z2: Tensor, bound: floa
     """
     r = (layout(first) - layout(second)).abs().mean((1, 2, 3)) / (z1 - z2).float().abs().mean(1)
     return bound / (bound + r)
+
+
+def fine_detail(images: Tensor) -> Tensor:
+    """Luminance less its 5x5 mean. (B, 3, H, W) -> (B, 1, H, W)."""
+    luminance = (images.float() * images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return luminance - F.avg_pool2d(luminance, 5, 1, 2, count_include_pad=False)
+
+
+def fixed_pattern(first: Tensor, second: Tensor, group: Tensor) -> Tensor:
+    """Energy of the fine detail that images of different references have in common, as a share of all (ours).
+
+    No discriminator that sees one image at a time notices a texture that sits at the same place in all of
+    them. With d the mean `fine_detail` of a reference's two images, the mean of <d_i, d_j> over pairs
+    i != j of one group estimates |E d|^2 without bias; it is divided by the mean |detail|^2. Unrelated
+    images give about 0.
+
+    first, second: images (B, 3, H, W) of the same B references, two z; group: int64 (B,). Returns a scalar.
+    """
+    a, b = fine_detail(first).flatten(1), fine_detail(second).flatten(1)  # (B, H * W)
+    d, count = (a + b) / 2, len(a)
+    pairs = (group[:, None] == group[None]) & ~torch.eye(count, dtype=torch.bool, device=group.device)
+    common = (d @ d.T * pairs).sum() / pairs.sum().clamp(min=1)
+    energy = (a.square().sum() + b.square().sum()) / (2 * count)
+    return common / (energy + 1e-6)
+
+
+def retrieval(generated: Tensor, reference: Tensor, gallery: Tensor, temperature: float = 0.02) -> Tensor:
+    """How hard it is to tell from a re-encoded image which reference it was made of: (B,), in nats (ours).
+
+    Cross-entropy of the own reference among itself and a gallery of other photographs, scores being cosines
+    over a temperature (InfoNCE, van den Oord et al. 2018). The reconstruction alone is nearly satisfied by
+    what all references of a class share.
+
+    generated, reference: features (B, D) of one level; gallery: (N, D).
+    """
+    a, own, others = (F.normalize(x.float(), dim=1) for x in (generated, reference, gallery))
+    scores = torch.cat([(a * own).sum(1, keepdim=True), a @ others.T], 1) / temperature  # (B, 1 + N)
+    return scores.logsumexp(1) - scores[:, 0]

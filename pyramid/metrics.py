@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from pyramid import masks
+from pyramid import losses, masks
 from pyramid.data import Photos, from_bytes, to_bytes
 from pyramid.device import autocast
 from pyramid.errors import InputError
@@ -75,8 +75,7 @@ def fixed_pattern_ratio(images: Tensor) -> float:
     RMS of the mean high-pass luminance over the mean RMS of the single ones; high-pass is the image less
     its 5x5 mean. N unrelated images give about 1 / sqrt(N). images: (N, 3, H, W) in [-1, 1].
     """
-    luminance = (images * images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    fine = luminance - F.avg_pool2d(luminance, 5, 1, 2, count_include_pad=False)  # (N, 1, H, W)
+    fine = losses.fine_detail(images)  # (N, 1, H, W)
     each = fine.square().mean((1, 2, 3)).sqrt().mean()
     return float(fine.mean(0).square().mean().sqrt() / each)
 

@@ -39,6 +39,8 @@ BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of metrics.jsonl
 SAVE_MINUTES = 4.0  # between checkpoints and sample grids
 GRID_REFERENCES = 8
+RETRIEVAL_LEVELS = ("conv5", "fc7")  # instance or only class: the levels where the reconstruction leaves it open
+GALLERY = 256  # other photographs among which a reference must be found
 
 
 class Run:
@@ -72,6 +74,18 @@ class Run:
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
         self._measure_feature_std()
+        self._encode_gallery()
+
+    @torch.no_grad()
+    def _encode_gallery(self) -> None:
+        """The photographs' features at RETRIEVAL_LEVELS, in half precision: level -> (N, D)."""
+        parts = {name: [] for name in RETRIEVAL_LEVELS}
+        for pixels in self.photos.images.split(256):
+            with autocast(self.device):
+                features = self.classifier.pyramid(from_bytes(pixels))
+            for name, part in parts.items():
+                part.append(features[name].flatten(1).half())
+        self.gallery = {name: torch.cat(part) for name, part in parts.items()}
 
     @property
     def images_seen(self) -> int:
@@ -124,6 +138,7 @@ class Run:
             "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
             "z": z,
             "shift": (down, right),
+            "gallery": torch.randint(len(self.photos), (GALLERY,), generator=generator).to(device),
         }
 
     def step(self) -> dict[str, Tensor]:
@@ -180,7 +195,9 @@ class Run:
         beta = fake.new_tensor(p.diversity)[batch["level"]]  # (B/2,)
         per_pair = losses.diversity(fake[:half], fake[half:], batch["z"][:half], batch["z"][half:])
         loss_div = (beta * per_pair).mean()
-        self._update(0, loss_g + loss_rec + loss_div)
+        loss_fix = losses.fixed_pattern(fake[:half], fake[half:], batch["level"])
+        loss_near = self._retrieval(again, features, batch)
+        self._update(0, loss_g + loss_rec + loss_div + p.fixed_pattern * loss_fix + p.retrieval * loss_near)
         self.discriminator.requires_grad_(True)
 
         self.ema.update_parameters(self.generator)
@@ -192,9 +209,20 @@ class Run:
                 fake.new_zeros(names).index_add_(0, batch["level"], values.float())
                 for values in (ones, pixels[0][:half, 0], pixels[0][half : 2 * half, 0])
             ]
-            count = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div]).detach()
+            count = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near]).detach()
             distance = (fake[:half] - fake[half:]).abs().mean()
             return {"steps": torch.ones(()), "losses": count, "by_level": torch.stack(by_level), "distance": distance}
+
+    def _retrieval(self, again: dict[str, Tensor], features: dict[str, Tensor], batch: dict) -> Tensor:
+        """`losses.retrieval` of the samples that had one of RETRIEVAL_LEVELS alone, mean over the batch."""
+        level, total = batch["level"].repeat(2), 0.0
+        for name in RETRIEVAL_LEVELS:
+            alone = (level == LEVELS.index(name)) & (batch["masks"]["conv1"].amax((1, 2, 3)) == 0)
+            near = losses.retrieval(
+                again[name].flatten(1), features[name].flatten(1), self.gallery[name][batch["gallery"]]
+            )  # (B,)
+            total = total + (near * alone * batch["scale"]).mean()
+        return total
 
     def _update(self, which: int, loss: Tensor) -> None:
         optimiser = self.optimisers[which]
@@ -345,7 +373,7 @@ def _save_samples(run: Run, folder: Path) -> None:
 def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
     """A line of the metrics file: means since the last one, scores by drawn level."""
     steps = float(gathered["steps"])
-    loss_d, loss_heads, loss_g, loss_rec, loss_div = (gathered["losses"] / steps).tolist()
+    loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near = (gathered["losses"] / steps).tolist()
     count, real, fake = gathered["by_level"].tolist()
     scores = {
         name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
@@ -362,6 +390,8 @@ def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
         "loss_g": round(loss_g, 4),
         "loss_rec": round(loss_rec, 4),
         "loss_div": round(loss_div, 4),
+        "loss_fix": round(loss_fix, 4),
+        "loss_near": round(loss_near, 4),
         "distance": round(float(gathered["distance"]) / steps, 4),
         "scores": scores,
     }

@@ -87,3 +87,37 @@ def test_a_change_of_tint_or_contrast_is_no_diversity():
     moved = images.roll(9, 3)
     assert losses.diversity(images, tinted, z1, z2).min() > 0.95
     assert losses.diversity(images, moved, z1, z2).max() < 0.5
+
+
+def test_fixed_pattern_is_the_share_of_fine_detail_in_common():
+    """A pattern of energy s² on unrelated noise of energy 1 is a share s² / (1 + s²), within a group only."""
+    g = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 40, 3, 32, 32, generator=g)
+    pattern = 0.7 * torch.randn(3, 32, 32, generator=g)
+    one, two = torch.zeros(40, dtype=torch.long), torch.arange(40) % 2
+    assert abs(losses.fixed_pattern(*noise, one).item()) < 0.01
+    assert losses.fixed_pattern(*(noise + pattern), one).item() == pytest.approx(0.49 / 1.49, rel=0.1)
+    signed = pattern * torch.where(two == 0, 1.0, -1.0).view(-1, 1, 1, 1)  # one pattern in each half of the batch
+    assert losses.fixed_pattern(*(noise + signed), two).item() == pytest.approx(0.49 / 1.49, rel=0.1)
+    assert losses.fixed_pattern(*(noise + signed), one).item() < 0.02
+    # the same reference under two z is no pair: all detail may be shared between them
+    assert abs(losses.fixed_pattern(noise[0], noise[0], one).item()) < 0.02
+
+
+def test_fixed_pattern_agrees_with_the_measured_ratio():
+    """The metric is its square root up to the metric's own floor of 1 / N."""
+    from pyramid.metrics import fixed_pattern_ratio
+
+    g = torch.Generator().manual_seed(1)
+    images = torch.randn(2, 200, 3, 32, 32, generator=g) + torch.randn(3, 32, 32, generator=g)
+    loss = losses.fixed_pattern(*images, torch.zeros(200, dtype=torch.long)).item()
+    assert fixed_pattern_ratio(images[0]) ** 2 == pytest.approx(loss, abs=0.02)
+
+
+def test_retrieval_by_hand():
+    reference, gallery = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0], [5.0, 0.0]])
+    # cosines: own 1; gallery 0 and 1; so the loss is ln(e¹ + e⁰ + e¹) - 1 at temperature 1
+    loss = losses.retrieval(torch.tensor([[1.0, 0.0]]), reference, gallery, temperature=1.0)
+    assert loss.item() == pytest.approx(torch.tensor([1.0, 0.0, 1.0]).logsumexp(0).item() - 1)
+    far = losses.retrieval(torch.tensor([[0.0, 1.0]]), reference, gallery, temperature=1.0)
+    assert far.item() == pytest.approx(torch.tensor([0.0, 1.0, 0.0]).logsumexp(0).item())
