@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pyramid import data, figures, masks
+from pyramid import data, editing, figures, masks
 from pyramid.checkpoints import find_model, load_weights, read_card, released, write_atomically
 from pyramid.classifier import Classifier, FrozenStages, Judge, imagenet_vgg16
 from pyramid.device import default_device, seeded
@@ -19,6 +19,7 @@ from pyramid.levels import LEVELS, check_level
 from pyramid.model import load, load_classifiers, save
 from pyramid.presets import PRESETS, from_dict, get_preset
 from pyramid.scenes import load_photos
+from pyramid.supervised import draw_edges
 
 OUTPUTS = Path("outputs")
 DEFAULT_MODEL = "photos64"
@@ -60,6 +61,66 @@ def generate(args: argparse.Namespace) -> None:
     titles = ["reference", *(f"sample {i + 1}" for i in range(args.samples))]
     figure = figures.show_grid(torch.stack(rows), titles, levels, title=f"label: {label}")
     _save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.model}.png")
+
+
+def _open_square(path: str, size: int) -> torch.Tensor:
+    """A picture's centre square, at most four times the model's size: (1, 3, H, H) in [-1, 1]."""
+    image = data.read_image(path)
+    return data.to_tensor(data.square(image, min(min(image.size), 4 * size)))
+
+
+def _region(args: argparse.Namespace, photo: torch.Tensor) -> torch.Tensor:
+    """The region of --box or --mask at the photograph's size: (H, W), 1 inside."""
+    side = photo.shape[-1]
+    if args.mask:
+        drawn = data.to_tensor(data.square(data.read_image(args.mask), side))
+        region = (drawn.mean(1)[0] > 0).float()
+    else:
+        left, top, right, bottom = args.box
+        axis = (torch.arange(side) + 0.5) / side
+        region = (((axis >= top) & (axis < bottom))[:, None] & ((axis >= left) & (axis < right))[None]).float()
+    if not region.any():
+        raise InputError(
+            "The region is empty; give a --box of shares such as 0.3,0.3,0.7,0.7, or a mask with white in it."
+        )
+    return region
+
+
+def repaint(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    photo = _open_square(args.image, model.image_size)
+    region = _region(args, photo)
+    seeds = range(args.seed, args.seed + args.samples)
+    images = editing.repaint(model, photo, {args.level: region}, seeds, args.label, args.paste).cpu()
+    small = editing.fit(photo, model.image_size)
+    shown = editing.fit(region[None, None], model.image_size).expand_as(small) * 2 - 1
+    titles = ["picture", f"{args.level} only", *(f"seed {seed}" for seed in seeds)]
+    figure = figures.show_grid(torch.cat([small, shown, images])[None], titles)
+    _save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-repainted.png")
+
+
+def relabel(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    photo = data.open_image(args.image, model.image_size)
+    levels = args.levels.split(",")
+    seeds = range(args.seed, args.seed + args.samples)
+    images = editing.relabel(model, photo, args.label, levels, args.strength, seeds).cpu()
+    edges = draw_edges(photo)
+    titles = ["picture", "its edges", *(f"{args.label}, seed {seed}" for seed in seeds)]
+    title = f"{', '.join(levels)} kept at {1 - args.strength:.0%}"
+    figure = figures.show_grid(torch.cat([photo, edges, images])[None], titles, title=title)
+    _save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.label}.png")
+
+
+def applications(args: argparse.Namespace) -> None:
+    from pyramid import applications as uses
+
+    model = load(args.model)
+    result = uses.measure(model, load_photos(args.data, model.image_size), args.images, args.seed, args.side)
+    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-applications.json"
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
+    print(uses.markdown_table(result))
+    print(f"Wrote {path}")
 
 
 def train_classifier(args: argparse.Namespace) -> None:
@@ -171,6 +232,17 @@ def _count(text: str) -> int:
     return value
 
 
+def _box(text: str) -> tuple[float, ...]:
+    try:
+        box = tuple(float(part) for part in text.split(","))
+        left, top, right, bottom = box
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be four numbers such as 0.3,0.3,0.7,0.7, not {text}") from None
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise argparse.ArgumentTypeError(f"must be left,top,right,bottom in shares of the square, not {text}")
+    return box
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line; one sub-command each, its help on one screen."""
     top = argparse.ArgumentParser(prog="pyramid", description="Semantic Pyramid for Image Generation (CVPR 2020)")
@@ -194,6 +266,32 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--samples", type=_count, default=4, help="images a level (default: 4)")
     c.add_argument("--seed", type=int, default=0, help="of the noise z (default: 0)")
     c.add_argument("--out", help="file to write (default: outputs/<image>-<model>.png)")
+
+    c = add(repaint, "imagine a region of a picture anew, keep the rest")
+    c.add_argument("image", help="path of a picture; its centre square is used")
+    c.add_argument(
+        "--box", type=_box, default=(0.3, 0.3, 0.7, 0.7), help="left,top,right,bottom in shares (default: the middle)"
+    )
+    c.add_argument("--mask", help="picture that is white in the region, instead of --box")
+    c.add_argument("--level", default="conv4", help="the finest level open inside (default: %(default)s)")
+    c.add_argument("--label", help="class of the whole (default: the classifier's own guess)")
+    c.add_argument("--paste", action="store_true", help="lay the picture itself over the outside, edge feathered")
+    _common(c)
+
+    c = add(relabel, "a picture's layout under another class label")
+    c.add_argument("image", help="path of a picture")
+    c.add_argument("label", help="class it is to become")
+    c.add_argument("--levels", default="conv4", help="levels that are kept, with commas (default: %(default)s)")
+    c.add_argument("--strength", type=float, default=0.0, help="0 … 1, how far they are turned down (default: 0)")
+    _common(c)
+
+    c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class, or scenes-test")
+    c.add_argument("--images", type=_count, default=200, help="photographs for the first three uses (default: 200)")
+    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="JSON file to write (default: outputs/<model>-applications.json)")
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
@@ -227,6 +325,13 @@ def parser() -> argparse.ArgumentParser:
 
     add(models, "what is released: size, data, figures")
     return top
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    command.add_argument("--samples", type=_count, default=4, help="images, one a seed (default: 4)")
+    command.add_argument("--seed", type=int, default=0, help="first seed (default: 0)")
+    command.add_argument("--out", help="file to write (default: in outputs/)")
 
 
 def main(arguments: list[str] | None = None) -> int:

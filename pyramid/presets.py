@@ -33,12 +33,12 @@ class Preset:
     r1_weight: float = 0.01  # gamma of the R1 penalty on the pixel discriminator
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
-    reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 4.0, 14.0, 7.0, 1.5)
+    reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # beta, levels, closed, several
-    fixed_pattern: float = 20.0  # weight of the fine detail common to all images (ours)
-    retrieval: float = 1.0  # weight of finding the reference among others at conv5 and fc7 (ours)
+    fixed_pattern: float = 15.0  # weight of the fine detail common to all images (ours)
+    retrieval: float = 0.8  # weight of finding the reference among others at conv5 and fc7 (ours)
     ema_half_life: int = 4_000  # generated images after which a weight counts half in the average
-    shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.11, 0.10, 0.11, 0.17, 0.19, 0.17, 0.15)))
+    shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.09, 0.09, 0.10, 0.15, 0.18, 0.17, 0.22)))
     shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
 
     @property

@@ -6,6 +6,10 @@ from pyramid import metrics
 from pyramid.errors import InputError
 
 
+def distance(first, second):
+    return metrics.frechet_distance(metrics.fit_gaussian(first), metrics.fit_gaussian(second))
+
+
 def test_frechet_distance_is_the_closed_form_on_gaussians():
     """Commuting covariances: |mu1 - mu2|^2 + sum (s1 - s2)^2, from sets whose moments are exact."""
     dimensions, n = 6, 4000
@@ -15,7 +19,7 @@ def test_frechet_distance_is_the_closed_form_on_gaussians():
     s1, s2 = torch.linspace(0.5, 2, dimensions).double(), torch.linspace(3, 1, dimensions).double()
     shift = torch.arange(dimensions).double() / 3
     expected = float(shift.square().sum() + (s1 - s2).square().sum())
-    assert metrics.frechet_distance(base * s1, base * s2 + shift) == pytest.approx(expected, rel=1e-8)
+    assert distance(base * s1, base * s2 + shift) == pytest.approx(expected, rel=1e-8)
 
 
 def test_frechet_distance_with_covariances_that_do_not_commute():
@@ -25,13 +29,13 @@ def test_frechet_distance_with_covariances_that_do_not_commute():
     s1, s2 = np.cov(a.numpy().T), np.cov(b.numpy().T)
     roots = np.sqrt(np.linalg.eigvals(s1 @ s2).clip(0)).real.sum()
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum().item() + np.trace(s1) + np.trace(s2) - 2 * roots
-    assert metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-8)
-    assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-8)
+    assert distance(a, b) == pytest.approx(expected, rel=1e-8)
+    assert distance(a, a) == pytest.approx(0, abs=1e-8)
 
 
 def test_too_few_images_are_refused_with_the_way_out():
     with pytest.raises(InputError, match="at least 20"):
-        metrics.frechet_distance(torch.randn(10, 10), torch.randn(50, 10))
+        metrics.fit_gaussian(torch.randn(10, 10))
 
 
 def test_psnr_by_hand():
@@ -64,3 +68,29 @@ def test_extractor_is_the_packages_network():
     with torch.no_grad():
         maps = extract.network.extract_features(images * 127.5 / 128)
     np.testing.assert_allclose(features.numpy(), maps.mean((2, 3)).double().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_wilson_interval_against_published_values():
+    """Newcombe (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29."""
+    published = ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718))
+    for successes, trials, low, high in published:
+        share, ours_low, ours_high = metrics.wilson_interval(successes, trials)
+        assert share == successes / trials
+        assert (round(ours_low, 4), round(ours_high, 4)) == (low, high)
+
+
+def test_bootstrap_interval_of_a_mean_is_that_of_the_central_limit():
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
+    mean, low, high = metrics.bootstrap_interval(values)
+    error = 1.96 * float(values.std()) / 2000**0.5
+    assert mean == pytest.approx(float(values.mean()))
+    assert low == pytest.approx(mean - error, abs=0.15 * error) and high == pytest.approx(
+        mean + error, abs=0.15 * error
+    )
+
+
+def test_bootstrap_of_a_ratio_resamples_whole_images():
+    """Numerator and denominator that rise together: their ratio is certain, each mean is not."""
+    below = torch.rand(200, generator=torch.Generator().manual_seed(0)) + 0.1
+    value, low, high = metrics.bootstrap_interval(torch.stack([2 * below, below], 1), lambda m: m[..., 0] / m[..., 1])
+    assert (value, low, high) == (pytest.approx(2), pytest.approx(2), pytest.approx(2))

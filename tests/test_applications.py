@@ -1,0 +1,65 @@
+"""The measures of the four uses, on pictures for which the answer is known."""
+
+import pytest
+import torch
+
+from pyramid import applications
+from pyramid.data import Photos
+
+
+def test_boxes_have_the_promised_sides_and_border():
+    boxes = applications.random_boxes(200, 64, torch.Generator().manual_seed(0))
+    rows, columns = boxes.amax(3)[:, 0], boxes.amax(2)[:, 0]
+    for extent in (rows, columns):
+        assert extent[:, :8].max() == 0 and extent[:, 56:].max() == 0
+        assert extent.sum(1).min() >= 22 and extent.sum(1).max() <= 35
+    assert torch.equal(boxes.sum((1, 2, 3)), rows.sum(1) * columns.sum(1))
+    assert len(torch.unique(boxes.flatten(1), dim=0)) > 190
+
+
+def test_masked_mean_sees_the_region_only():
+    values, region = torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8)
+    values[0, :, :4], values[1] = 5.0, 2.0
+    region[:, :, :2] = 1
+    assert applications.masked_mean(values, region).tolist() == [5.0, 2.0]
+
+
+def test_across_the_edge_by_hand():
+    region = torch.zeros(1, 1, 8, 8)
+    region[..., 2:6, 2:6] = 1
+    flat, step = torch.full((1, 3, 8, 8), 0.3), torch.where(region.bool(), 0.5, -0.25).expand(1, 3, 8, 8)
+    assert applications.across_the_edge(flat, region).item() == 0
+    assert applications.across_the_edge(step, region).item() == pytest.approx(0.75)
+    inner = torch.zeros(1, 3, 8, 8)
+    inner[..., 3:5, 3:5] = 1.0  # a step that lies wholly inside
+    assert applications.across_the_edge(inner, region).item() == 0
+
+
+def test_edges_keep_the_layout_and_ignore_the_palette():
+    images = torch.full((2, 3, 64, 64), -0.5)
+    images[0, :, :32], images[1, :, :, 40:] = 0.5, 0.5  # bright above; bright at the right
+    e, inverted = applications.edges(images), applications.edges(-0.4 * images)
+    assert e.square().sum(1).tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert (e * inverted).sum(1).min() > 0.9 > 0.3 > (e[0] @ e[1]).item()
+
+
+def test_every_use_is_measured(tiny_model, monkeypatch):
+    """The whole measurement runs, and shares lie in their intervals; the extractor is replaced by plain pixels."""
+
+    class Pixels:
+        def __init__(self, *_):
+            pass
+
+        def __call__(self, images):
+            return images[..., ::16, ::16].flatten(1).double()
+
+    monkeypatch.setattr(applications, "Extractor", Pixels)
+    images = torch.randint(0, 256, (40, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    photos = Photos(images, torch.arange(40) % 3, torch.zeros(40, dtype=torch.bool), tiny_model.classes)
+    result = applications.measure(tiny_model, photos, count=6, progress=False)
+    assert list(result["rows"]) == ["repaint", "compose", "relabel", "reimagine"]
+    for figures in result["rows"].values():
+        for value, low, high, _ in figures.values():
+            assert low is None or low <= value <= high
+    table = applications.markdown_table(result)
+    assert table.count("\n| ") == 11 and "6 held-out photographs" in table
