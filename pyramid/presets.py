@@ -24,12 +24,12 @@ class Preset:
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
 
     batch: int = 32  # generated images a step: batch / 2 references, two z for each
-    learning_rate: float = 1e-4  # of the generator, Adam with betas (0, 0.99)
+    learning_rate: float = 1.5e-4  # of the generator, Adam with betas (0, 0.99)
     discriminator_rate: float = 4e-4  # of the discriminator
     final_share: float = 0.25  # of both rates, reached at `images` by a cosine, then held
     images: int = 400_000  # generated images over which the rates fall
     adversarial: str = "hinge"  # or "least_squares", the paper's
-    head_weight: float = 1.0  # of the feature heads, beside the pixel discriminator's 1
+    head_weight: float = 2.0  # of the feature heads, beside the pixel discriminator's 1
     r1_weight: float = 0.01  # gamma of the R1 penalty on the pixel discriminator
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)

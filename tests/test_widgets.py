@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyramid import figures, widgets
+from pyramid import figures, painting, widgets
 from pyramid.errors import InputError
 
 
@@ -64,18 +64,81 @@ def test_stale_requests_are_dropped_and_the_newest_is_served():
     assert seen == [0, 5]
 
 
-def test_panel_redraws_and_reports(tiny_model, tmp_path):
-    paths = []
+@pytest.fixture
+def paths(tmp_path):
     for name, colour in (("a", "red"), ("b", "blue")):
         Image.new("RGB", (64, 64), colour).save(tmp_path / f"{name}.png")
-        paths.append(tmp_path / f"{name}.png")
-    panel = widgets.slider_panel(tiny_model, paths)
-    controls, right = panel.children
-    picture, status = right.children
-    before = picture.value
-    sliders = {c.description: c for c in controls.children}
-    sliders["conv1"].value = 0.7
+    return [tmp_path / "a.png", tmp_path / "b.png"]
+
+
+def settle():
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and thread.daemon:
             thread.join(20)
-    assert picture.value != before and status.value == "ready"
+
+
+def parts(widget):
+    """All controls of a panel by description, and its picture, status and save button."""
+    found, queue = {}, [widget]
+    while queue:
+        one = queue.pop(0)
+        queue += getattr(one, "children", ())
+        if getattr(one, "description", ""):
+            found[one.description] = one
+        elif isinstance(one, widgets.ipywidgets.HTML):
+            found["status"] = one
+        elif isinstance(one, widgets.ipywidgets.Image):
+            found.setdefault("shown", one)  # the panel's own lies higher than the sliders'
+    return found
+
+
+PANELS = {
+    "mix": (widgets.slider_panel, "conv1", 0.7),
+    "repainted": (widgets.repaint_panel, "level inside", "conv2"),
+    "composed": (widgets.compose_panel, "left/right", 0.3),
+    "relabelled": (widgets.relabel_panel, "strength", 0.5),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_panel_redraws_reports_and_saves(name, tiny_model, paths, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(widgets, "painter", lambda changed, **style: painting.BoxSliders(changed))
+    make, control, value = PANELS[name]
+    panel = parts(make(tiny_model, paths))
+    before = panel["shown"].value
+    assert panel["status"].value == "ready" and len(before) > 1000
+    panel[control].value = value
+    settle()
+    assert panel["status"].value == "ready" and panel["shown"].value != before
+    panel["save picture"].click()
+    panel["save picture"].click()  # never over an older one
+    assert Image.open(tmp_path / "outputs" / f"{name}.png").width > 300
+    assert (tmp_path / "outputs" / f"{name}-1.png").is_file() and f"{name}-1.png" in panel["status"].value
+
+
+def test_panel_says_errors_in_words(tiny_model, paths, monkeypatch):
+    monkeypatch.setattr(widgets, "painter", lambda changed, **style: painting.BoxSliders(changed))
+    panel = parts(widgets.compose_panel(tiny_model, paths))
+    before = panel["shown"].value
+    panel["right"].value = 0.0  # an empty box
+    settle()
+    assert "Nothing is marked" in panel["status"].value and panel["shown"].value == before
+
+
+def test_sketch_is_drawn_dark_on_white(tiny_model):
+    ink = torch.zeros(32, 32)
+    ink[10:20] = 1
+    first = figures.png(widgets.sketch_picture(tiny_model, ink, "conv4", "sea", 0))
+    other = figures.png(widgets.sketch_picture(tiny_model, ink.T, "conv4", "sea", 0))
+    assert first != other
+
+
+def test_placement_keeps_proportions():
+    region = torch.zeros(32, 32)
+    region[8:16, 4:20] = 1  # twice as wide as high
+    left, top, right, bottom = widgets.placement(region, 0.5, 0.6, 0.4)
+    assert (left, right) == (pytest.approx(0.3), pytest.approx(0.7))
+    assert (top, bottom) == (pytest.approx(0.5), pytest.approx(0.7))
+    with pytest.raises(InputError, match="Nothing is marked"):
+        widgets.placement(torch.zeros(8, 8), 0.5, 0.5, 0.5)
