@@ -35,7 +35,7 @@ class Preset:
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # beta, levels, closed, several
-    fixed_pattern: float = 15.0  # weight of the fine detail common to all images (ours)
+    fixed_pattern: float = 40.0  # weight of the fine detail common to all images (ours)
     retrieval: float = 0.8  # weight of finding the reference among others at conv5 and fc7 (ours)
     ema_half_life: int = 4_000  # generated images after which a weight counts half in the average
     shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.09, 0.09, 0.10, 0.15, 0.18, 0.17, 0.22)))
