@@ -18,8 +18,8 @@ from pyramid.supervised import draw_edges
 
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
 REPAINT_LEVEL = "conv4"
-RELABEL_LEVELS, RELABEL_STRENGTH = ("conv4",), 0.0
-REIMAGINE_LEVEL = "conv5"
+RELABEL_LEVELS, RELABEL_STRENGTH = ("conv4",), 0.5
+REIMAGINE_LEVEL = "conv4"
 BATCH = 50
 
 

@@ -202,7 +202,7 @@ def relabel(
 
 
 def reimagine(
-    model: SemanticPyramid, drawing: Tensor, level: str = "conv5", seeds: Sequence[int] = (0,), label: str | None = None
+    model: SemanticPyramid, drawing: Tensor, level: str = "conv4", seeds: Sequence[int] = (0,), label: str | None = None
 ) -> Tensor:
     """Photographs of what a drawing, a painting or a poster shows: its features at a deep level (figure 7).
 

@@ -340,7 +340,7 @@ def sketch_picture(model: SemanticPyramid, ink: Tensor, level: str, label: str |
 
 def sketch_panel(model: SemanticPyramid) -> ipywidgets.Widget:
     """Draw with the mouse and see photographs of the drawing."""
-    level = ipywidgets.Dropdown(options=LEVELS[1:], value="conv5", description="level")
+    level = ipywidgets.Dropdown(options=LEVELS[1:], value="conv4", description="level")
     seed, label = _seed(), _label(model)
     panel = Panel(
         "sketched",
