@@ -12,12 +12,11 @@ from pyramid import data, editing, figures, masks
 from pyramid.checkpoints import find_model, load_weights, read_card, released, write_atomically
 from pyramid.classifier import Classifier, FrozenStages, Judge, imagenet_vgg16
 from pyramid.device import default_device, seeded
-from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS, check_level
-from pyramid.model import load, load_classifiers, save
-from pyramid.presets import PRESETS, from_dict, get_preset
+from pyramid.model import load, load_classifiers, load_discriminator, save
+from pyramid.presets import PRESETS, WITHOUT, Preset, from_dict, get_preset, without
 from pyramid.scenes import load_photos
 from pyramid.supervised import draw_edges
 
@@ -116,11 +115,19 @@ def applications(args: argparse.Namespace) -> None:
     from pyramid import applications as uses
 
     model = load(args.model)
-    result = uses.measure(model, load_photos(args.data, model.image_size), args.images, args.seed, args.side)
+    photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
+    result = uses.measure(model, photos, args.images, args.seed, args.side)
     path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-applications.json"
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
     print(uses.markdown_table(result))
     print(f"Wrote {path}")
+
+
+def _dataset(given: str | None, preset: Preset, option: str, suffix: str = "") -> str:
+    """The dataset an option names, or the preset's own. Raises InputError where there is neither."""
+    if given or preset.data:
+        return given or preset.data + suffix
+    raise InputError(f"{preset.name} has no dataset of its own; give a folder of pictures with {option}.")
 
 
 def train_classifier(args: argparse.Namespace) -> None:
@@ -128,7 +135,7 @@ def train_classifier(args: argparse.Namespace) -> None:
 
     preset = get_preset(args.preset)
     folder = Path(args.out or f"runs/{preset.name}-classifier")
-    photos = load_photos(args.data, preset.image_size).to(default_device())
+    photos = load_photos(_dataset(args.data, preset, "--data"), preset.image_size).to(default_device())
     classes = len(photos.classes)
     with seeded(args.seed):
         networks = {
@@ -156,23 +163,25 @@ def train(args: argparse.Namespace) -> None:
     from pyramid.training import train as run_training
 
     preset = get_preset(args.preset)
+    if args.without:
+        preset = without(preset, args.without)
     folder = Path(args.out or f"runs/{preset.name}")
-    source = find_model(args.start or args.classifier or preset.name)
-    photos = load_photos(args.data, preset.image_size).part(held_out=False).to(default_device())
+    source = find_model(args.start or args.classifier or args.preset)
+    data_name = _dataset(args.data, preset, "--data")
+    photos = load_photos(data_name, preset.image_size).part(held_out=False).to(default_device())
     classifier, judge = load_classifiers(source)
     card = read_card(source)
     if list(photos.classes) != card["classes"]:
         raise InputError(
-            f"{args.data} has the classes {', '.join(photos.classes)}, the classifier {', '.join(card['classes'])}; "
+            f"{data_name} has the classes {', '.join(photos.classes)}, the classifier {', '.join(card['classes'])}; "
             "train one for this folder with train-classifier."
         )
     frozen = FrozenStages(imagenet_vgg16(args.vgg) if preset.heads == "imagenet" else classifier)
     run = Run(preset, photos, classifier, frozen, args.seed)
     if args.start:
-        stored = from_dict(card["preset"])
-        generator, discriminator = Generator(stored, len(photos.classes)), Discriminator(stored, len(photos.classes))
+        generator = Generator(from_dict(card["preset"]), len(photos.classes))
         load_weights(source / "generator.safetensors", generator, card["sha256"]["generator"])
-        load_weights(source / "discriminator.safetensors", discriminator, card["sha256"]["discriminator"])
+        discriminator = load_discriminator(source)
         run.start_from(generator.state_dict(), discriminator.state_dict())
     run_training(run, folder, args.minutes, args.steps)
     averaged = run.averaged_generator()
@@ -198,10 +207,11 @@ def evaluate(args: argparse.Namespace) -> None:
     from pyramid import metrics
 
     model = load(args.model)
-    photos = load_photos(args.data, model.image_size)
-    training = load_photos(args.against, model.image_size)
+    data_name = _dataset(args.data, model.preset, "--data", "-test")
+    photos = load_photos(data_name, model.image_size)
+    training = load_photos(_dataset(args.against, model.preset, "--against"), model.image_size)
     if photos.classes != model.classes:
-        raise InputError(f"{args.data} has other classes than {args.model}: {', '.join(model.classes)}.")
+        raise InputError(f"{data_name} has other classes than {args.model}: {', '.join(model.classes)}.")
     result = metrics.evaluate(model, photos, training, args.images, args.side, args.seed)
     table = metrics.markdown_table(result)
     out = Path(args.out or OUTPUTS / f"{Path(args.model).name}-{args.side}px.json")
@@ -287,7 +297,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
     c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class, or scenes-test")
+    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
     c.add_argument("--images", type=_count, default=200, help="photographs for the first three uses (default: 200)")
     c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")
@@ -295,7 +305,7 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
-    c.add_argument("--data", required=True, help="folder with a folder of pictures per class, or scenes")
+    c.add_argument("--data", help="folder with a folder of pictures per class (scenes presets: scenes)")
     c.add_argument("--epochs", type=_count, default=16, help="(default: 16)")
     c.add_argument("--from", dest="start", help="begin with the classifiers of this model or folder")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")
@@ -303,11 +313,10 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
     c.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
-    c.add_argument(
-        "--data", required=True, help="folder with a folder of pictures per class, one flat folder, or scenes"
-    )
+    c.add_argument("--data", help="folder with a folder per class, or one flat folder (scenes presets: scenes)")
     c.add_argument("--classifier", help="model or folder with the classifier (default: the preset's release)")
     c.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
+    c.add_argument("--without", choices=tuple(WITHOUT), help="leave one loss out, to see what it is good for")
     c.add_argument("--vgg", type=Path, help="safetensors with VGG-16's ImageNet weights (default: download)")
     c.add_argument("--minutes", type=_positive, help="stop after so many minutes")
     c.add_argument("--steps", type=_count, help="stop at so many steps in all")
@@ -316,8 +325,8 @@ def parser() -> argparse.ArgumentParser:
 
     c = add(evaluate, "measure every level over held-out photographs")
     c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", required=True, help="folder of held-out photographs, class by class, or scenes-test")
-    c.add_argument("--against", required=True, help="folder of training photographs, for the floor, or scenes")
+    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    c.add_argument("--against", help="folder of training photographs, for the floor (scenes models: scenes)")
     c.add_argument("--images", type=_count, default=3000, help="references (default: 3000)")
     c.add_argument("--side", type=_count, default=224, help="pixels for the extractor (default: 224)")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")

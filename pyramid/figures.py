@@ -1,6 +1,8 @@
 """Pictures: contact sheets and matplotlib figures. Nothing here computes a result."""
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 from matplotlib import patheffects
@@ -156,4 +158,129 @@ def show_curves(rows: dict[str, dict[str, float]], column: str, label: str) -> F
     axes.set_ylabel(label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
+    return figure
+
+
+CURVES = {  # of the metrics file: key, title, and a level to compare with
+    "loss_d": ("discriminator's hinge loss", 2.0, "2: at chance"),
+    "loss_rec": ("semantic reconstruction", None, ""),
+    "distance": ("distance of two z", None, ""),
+}
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl; none yet, an empty list."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def newest_samples(folder: Path) -> Image.Image | None:
+    """The last sample grid that a run wrote, or None."""
+    grids = sorted(folder.glob("samples-*.png"))
+    return Image.open(grids[-1]).convert("RGB") if grids else None
+
+
+def show_run_curves(runs: dict[str, Path]) -> Figure:
+    """The curves of one run or of several, over the generated images each has seen."""
+    figure = Figure(figsize=(9.2, 2.2), dpi=110, facecolor="white", layout="constrained")
+    for i, (key, (title, mark, note)) in enumerate(CURVES.items()):
+        axes = figure.add_subplot(1, len(CURVES), i + 1)
+        for name, folder in runs.items():
+            lines = read_metrics(folder)
+            axes.plot([line["images"] / 1000 for line in lines], [line[key] for line in lines], lw=1.2, label=name)
+        if mark is not None:
+            axes.axhline(mark, color=INK, lw=0.8, ls=":")
+            axes.annotate(note, (0.98, mark), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+        axes.set_title(title, fontsize=9, color=INK)
+        axes.set_xlabel("thousand images", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+        if i == 0 and len(runs) > 1:
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
+    return figure
+
+
+def show_samples(samples: Image.Image, rows: int | None = None, title: str | None = None) -> Figure:
+    """A run's sample grid under the names of its columns, the first `rows` references of it."""
+    pixels = np.asarray(samples)
+    side = (pixels.shape[1] + 2) // (len(LEVELS) + 2)
+    if rows:
+        pixels = pixels[: rows * side - 2]
+    width, height = 9.2, 9.2 * pixels.shape[0] / pixels.shape[1]
+    top = 0.25 + 0.25 * bool(title)
+    figure = Figure(figsize=(width, height + top), dpi=110, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, height / (height + top)))
+    axes.imshow(pixels, interpolation="lanczos", aspect="auto")
+    axes.axis("off")
+    for i, name in enumerate((*pyramid_titles(), "closed")):
+        axes.text((i + 0.5) * side, -4, name, ha="center", va="bottom", fontsize=9, color=INK)
+    if title:
+        figure.text(0.5, 0.995, title, ha="center", va="top", fontsize=11, color=INK)
+    return figure
+
+
+def show_points(clouds: dict[str, Tensor], real: Tensor, reach: float = 2.0) -> Figure:
+    """Point clouds (N, 2) side by side over the real points, -reach … reach both ways."""
+    figure = Figure(figsize=(2.2 * len(clouds), 2.4), dpi=110, facecolor="white", layout="constrained")
+    for i, (title, points) in enumerate(clouds.items()):
+        axes = figure.add_subplot(1, len(clouds), i + 1)
+        axes.scatter(*real.T, s=3, color="#bbbbbb", linewidths=0)
+        axes.scatter(*points.detach().T, s=4, color=ACCENT, linewidths=0)
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+        axes.set_title(title, fontsize=9, color=INK)
+    return figure
+
+
+def show_lines(x: Tensor, lines: dict[str, Tensor], across: str, up: str) -> Figure:
+    """Functions of one number in one frame. x: (N,); lines: title -> (N,)."""
+    figure = Figure(figsize=(5.6, 2.6), dpi=110, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for title, y in lines.items():
+        axes.plot(x, y.detach(), lw=1.6, label=title)
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_ylabel(up, fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def show_matrix(values: Tensor, rows: tuple[str, ...], columns: tuple[str, ...], down: str, across: str) -> Figure:
+    """A table of numbers (R, C) as a heat map with the numbers in it."""
+    figure = Figure(figsize=(1.6 + 0.62 * len(columns), 1.1 + 0.36 * len(rows)), dpi=110, facecolor="white")
+    axes = figure.add_subplot()
+    axes.imshow(values, cmap="PuOr_r", vmin=-values.abs().max(), vmax=values.abs().max(), aspect="auto")
+    for r, line in enumerate(values.tolist()):
+        for c, value in enumerate(line):
+            dark = abs(value) > 0.6 * float(values.abs().max())
+            axes.text(c, r, f"{value:.1f}", ha="center", va="center", fontsize=8, color="white" if dark else INK)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_xlabel(across, fontsize=9)
+    axes.set_ylabel(down, fontsize=9)
+    return figure
+
+
+def show_attention(images: Tensor, maps: Tensor, points: list[tuple[int, int]]) -> Figure:
+    """Where one position looks: images (B, 3, H, W), maps (B, P, h, w), and the P positions (row, column) asked."""
+    count, (height, _) = len(points), images.shape[2:]
+    cell = height / maps.shape[-1]
+    figure = Figure(figsize=(1.7 * (count + 1), 1.75 * len(images) + 0.2), dpi=110, facecolor="white")
+    for b, image in enumerate(to_bytes(images).permute(0, 2, 3, 1).cpu().numpy()):
+        for p in range(count + 1):
+            axes = figure.add_subplot(len(images), count + 1, b * (count + 1) + p + 1)
+            axes.imshow(image, interpolation="bicubic")
+            if p == 0:
+                for row, column in points:
+                    axes.plot((column + 0.5) * cell, (row + 0.5) * cell, "o", ms=5, mfc=ACCENT, mec="white")
+            else:
+                row, column = points[p - 1]
+                extent = (-0.5, height - 0.5, height - 0.5, -0.5)
+                axes.imshow(maps[b, p - 1].cpu(), cmap="inferno", alpha=0.75, extent=extent, interpolation="bicubic")
+                axes.plot((column + 0.5) * cell, (row + 0.5) * cell, "o", ms=5, mfc="none", mec="white")
+            axes.set(xlim=(-0.5, height - 0.5), ylim=(height - 0.5, -0.5))
+            axes.axis("off")
+            if b == 0:
+                axes.set_title("the image" if p == 0 else f"point {p} looks at", fontsize=8, color=INK)
+    figure.tight_layout(pad=0.3)
     return figure

@@ -30,7 +30,21 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.float().mean()
 
 
-ADVERSARIAL = {"hinge": (hinge, hinge_generator), "least_squares": (least_squares, least_squares_generator)}
+def no_game(real: Tensor, fake: Tensor) -> Tensor:
+    """Nothing to learn for the discriminator: 0, for runs without an adversary."""
+    return 0.0 * (real.float().mean() + fake.float().mean())
+
+
+def no_game_generator(fake: Tensor) -> Tensor:
+    """Nothing to learn from it for the generator either: 0."""
+    return 0.0 * fake.float().mean()
+
+
+ADVERSARIAL = {
+    "hinge": (hinge, hinge_generator),
+    "least_squares": (least_squares, least_squares_generator),
+    "none": (no_game, no_game_generator),
+}
 
 
 def r1(scores: Tensor, images: Tensor) -> Tensor:
@@ -102,21 +116,20 @@ def fine_detail(images: Tensor) -> Tensor:
     return luminance - F.avg_pool2d(luminance, 5, 1, 2, count_include_pad=False)
 
 
-def fixed_pattern(first: Tensor, second: Tensor, group: Tensor) -> Tensor:
+def fixed_pattern(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
     """Energy of the fine detail that images of different references have in common, as a share of all (ours).
 
     No discriminator that sees one image at a time notices a texture that sits at the same place in all of
-    them. With d the mean `fine_detail` of a reference's two images, the mean of <d_i, d_j> over pairs
-    i != j of one group estimates |E d|^2 without bias; it is divided by the mean |detail|^2. Unrelated
-    images give about 0.
+    them. With d the mean `fine_detail` of a reference's two images and m the running mean of d over earlier
+    images, it is 2 <d, m> - |m|^2, which has the value and the gradient of |E d|^2 at E d = m, divided by
+    the mean |detail|^2. Images with nothing in common give about 0.
 
-    first, second: images (B, 3, H, W) of the same B references, two z; group: int64 (B,). Returns a scalar.
+    first, second: images (B, 3, H, W) of the same B references, two z; pattern: m for each of them,
+    (B, 1, H, W). Returns a scalar.
     """
-    a, b = fine_detail(first).flatten(1), fine_detail(second).flatten(1)  # (B, H * W)
-    d, count = (a + b) / 2, len(a)
-    pairs = (group[:, None] == group[None]) & ~torch.eye(count, dtype=torch.bool, device=group.device)
-    common = (d @ d.T * pairs).sum() / pairs.sum().clamp(min=1)
-    energy = (a.square().sum() + b.square().sum()) / (2 * count)
+    a, b, m = fine_detail(first), fine_detail(second), pattern.float()
+    common = (((a + b) * m).sum((1, 2, 3)) - m.square().sum((1, 2, 3))).mean()
+    energy = (a.square().sum((1, 2, 3)) + b.square().sum((1, 2, 3))).mean() / 2
     return common / (energy + 1e-6)
 
 

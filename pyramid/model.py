@@ -15,6 +15,7 @@ from torch import Tensor
 from pyramid.checkpoints import find_model, load_weights, read_card, save_weights, write_card
 from pyramid.classifier import Classifier, Judge
 from pyramid.device import default_device
+from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.masks import Masks
@@ -147,6 +148,15 @@ def load_classifiers(name: str | Path) -> tuple[Classifier, Judge]:
     load_weights(folder / "classifier.safetensors", classifier, card["sha256"]["classifier"])
     load_weights(folder / "judge.safetensors", judge, card["sha256"]["judge"])
     return classifier.eval(), judge.eval()
+
+
+def load_discriminator(name: str | Path) -> Discriminator:
+    """The discriminator of a model or folder, on the CPU, in evaluation mode; for going on, and for looking at."""
+    folder = find_model(name)
+    card = read_card(folder)
+    discriminator = Discriminator(from_dict(card["preset"]), len(card["classes"]))
+    load_weights(folder / "discriminator.safetensors", discriminator, card["sha256"].get("discriminator"))
+    return discriminator.eval()
 
 
 def save(folder: Path, card: dict[str, Any], **networks: torch.nn.Module) -> None:

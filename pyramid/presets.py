@@ -1,6 +1,6 @@
 """Sizes and shares of a run: one frozen dataclass and a few named presets."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from pyramid.errors import InputError
 from pyramid.masks import MaskShares
@@ -12,6 +12,7 @@ class Preset:
 
     name: str
     image_size: int  # pixels: 32, 64 or 128
+    data: str = ""  # dataset it is trained on unless another is given
     classifier_width: float = 0.25  # factor on VGG-16's channels
     judge_base: int = 24  # channels of the judge's first stage
     global_z: int = 128  # numbers of z that concern the whole image; noise maps come on top
@@ -27,18 +28,20 @@ class Preset:
     learning_rate: float = 1.5e-4  # of the generator, Adam with betas (0, 0.99)
     discriminator_rate: float = 4e-4  # of the discriminator
     final_share: float = 0.25  # of both rates, reached at `images` by a cosine, then held
-    images: int = 400_000  # generated images over which the rates fall
-    adversarial: str = "hinge"  # or "least_squares", the paper's
+    images: int = 460_000  # generated images over which the rates fall
+    adversarial: str = "hinge"  # or "least_squares", the paper's, or "none"
     head_weight: float = 2.0  # of the feature heads, beside the pixel discriminator's 1
     r1_weight: float = 0.01  # gamma of the R1 penalty on the pixel discriminator
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # beta, levels, closed, several
-    fixed_pattern: float = 40.0  # weight of the fine detail common to all images (ours)
-    retrieval: float = 0.8  # weight of finding the reference among others at conv5 and fc7 (ours)
-    ema_half_life: int = 4_000  # generated images after which a weight counts half in the average
-    shares: MaskShares = field(default_factory=lambda: MaskShares(levels=(0.09, 0.09, 0.10, 0.15, 0.18, 0.17, 0.22)))
+    fixed_pattern: float = 20.0  # weight of the fine detail common to all images (ours)
+    retrieval: float = 1.2  # weight of finding the reference among others at conv5 and fc7 (ours)
+    ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
+    shares: MaskShares = field(
+        default_factory=lambda: MaskShares(closed=0.07, levels=(0.08, 0.08, 0.10, 0.14, 0.18, 0.18, 0.24))
+    )
     shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
 
     @property
@@ -62,6 +65,36 @@ PRESETS = {
     for preset in (
         Preset("photos64", 64),
         Preset(
+            "scenes64",
+            64,
+            data="scenes",
+            generator_channels=(128, 128, 192, 192, 112, 56, 24),
+            discriminator_channels=(48, 96, 160, 192),
+            heads="classifier",
+            head_channels=48,
+            learning_rate=2e-4,
+            images=150_000,
+            reconstruction=(8.0, 6.0, 4.0, 3.0, 6.0, 4.0, 3.0),
+        ),
+        Preset(
+            "scenes32",
+            32,
+            data="scenes",
+            classifier_width=0.125,
+            judge_base=16,
+            global_z=64,
+            generator_channels=(96, 96, 128, 128, 96, 48, 24),
+            discriminator_channels=(48, 96, 128),
+            heads="classifier",
+            head_channels=32,
+            attention_side=8,
+            learning_rate=3e-4,
+            discriminator_rate=6e-4,
+            images=80_000,
+            reconstruction=(8.0, 6.0, 4.0, 3.0, 6.0, 4.0, 3.0),
+            ema_half_life=2_000,
+        ),
+        Preset(
             "tiny32",
             32,
             classifier_width=0.0625,
@@ -77,6 +110,20 @@ PRESETS = {
         ),
     )
 }
+
+
+WITHOUT = {  # what a run can leave out, and what becomes of the preset
+    "adversarial": {"adversarial": "none", "head_weight": 0.0, "r1_weight": 0.0},
+    "reconstruction": {"reconstruction": (0.0,) * 7, "retrieval": 0.0},
+    "diversity": {"diversity": (0.0,) * 9},
+    "fixed-pattern": {"fixed_pattern": 0.0},
+    "heads": {"head_weight": 0.0},
+}
+
+
+def without(preset: Preset, part: str) -> Preset:
+    """The preset with one loss left out (a key of WITHOUT), to see what it was good for."""
+    return replace(preset, name=f"{preset.name}-without-{part}", **WITHOUT[part])
 
 
 def get_preset(name: str) -> Preset:

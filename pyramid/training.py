@@ -13,6 +13,7 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -37,10 +38,12 @@ from pyramid.presets import Preset, from_dict
 
 BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of metrics.jsonl
-SAVE_MINUTES = 4.0  # between checkpoints and sample grids
+SAVE_MINUTES = 4.0  # between checkpoints and sample grids, unless told
 GRID_REFERENCES = 8
+CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 RETRIEVAL_LEVELS = ("conv5", "fc7")  # instance or only class: the levels where the reconstruction leaves it open
-GALLERY = 256  # other photographs among which a reference must be found
+GALLERY = 1024  # other photographs among which a reference must be found
+PATTERN_HALF_LIFE = 256  # references after which a level's fine detail counts half in its running mean
 
 
 class Run:
@@ -73,6 +76,8 @@ class Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
+        size = preset.image_size
+        self.pattern = torch.zeros(len(masks.DRAW_NAMES), 1, size, size, device=device)  # mean fine detail by draw
         self._measure_feature_std()
         self._encode_gallery()
 
@@ -195,12 +200,13 @@ class Run:
         beta = fake.new_tensor(p.diversity)[batch["level"]]  # (B/2,)
         per_pair = losses.diversity(fake[:half], fake[half:], batch["z"][:half], batch["z"][half:])
         loss_div = (beta * per_pair).mean()
-        loss_fix = losses.fixed_pattern(fake[:half], fake[half:], batch["level"])
+        loss_fix = losses.fixed_pattern(fake[:half], fake[half:], self.pattern[batch["level"]])
         loss_near = self._retrieval(again, features, batch)
         self._update(0, loss_g + loss_rec + loss_div + p.fixed_pattern * loss_fix + p.retrieval * loss_near)
         self.discriminator.requires_grad_(True)
 
         self.ema.update_parameters(self.generator)
+        self._update_pattern(fake.detach(), batch["level"])
         self.step_count += 1
         with torch.no_grad():
             ones = torch.ones(half, device=self.device)
@@ -224,6 +230,14 @@ class Run:
             total = total + (near * alone * batch["scale"]).mean()
         return total
 
+    @torch.no_grad()
+    def _update_pattern(self, fake: Tensor, level: Tensor) -> None:
+        """Each drawn level's fine detail enters its running mean, halved after PATTERN_HALF_LIFE references."""
+        detail = losses.fine_detail(fake).unflatten(0, (2, -1)).mean(0)  # (B/2, 1, S, S)
+        count = level.bincount(minlength=len(self.pattern)).view(-1, 1, 1, 1)
+        mean = torch.zeros_like(self.pattern).index_add_(0, level, detail) / count.clamp(min=1)
+        self.pattern.lerp_(mean, 1 - 0.5 ** (count / PATTERN_HALF_LIFE))
+
     def _update(self, which: int, loss: Tensor) -> None:
         optimiser = self.optimisers[which]
         optimiser.zero_grad(set_to_none=True)
@@ -242,6 +256,7 @@ class Run:
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "ema": self.ema.state_dict(),
+            "pattern": self.pattern,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
         }
@@ -255,6 +270,7 @@ class Run:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.ema.load_state_dict(state["ema"])
+        self.pattern.copy_(state["pattern"])
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.scaler.load_state_dict(state["scaler"])
@@ -320,7 +336,15 @@ def _place(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     return network.to(device, memory_format=torch.channels_last)
 
 
-def train(run: Run, folder: Path, minutes: float | None = None, steps: int | None = None, progress: bool = True) -> Run:
+def train(
+    run: Run,
+    folder: Path,
+    minutes: float | None = None,
+    steps: int | None = None,
+    progress: bool = True,
+    save_minutes: float = SAVE_MINUTES,
+    watch: Callable[[Path], None] | None = None,
+) -> Run:
     """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
 
     Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
@@ -329,8 +353,10 @@ def train(run: Run, folder: Path, minutes: float | None = None, steps: int | Non
     Args:
         minutes: stop after so many minutes of this call.
         steps: stop when the run has done so many steps in all.
+        save_minutes: between checkpoints and sample grids.
+        watch: called with `folder` whenever they have been written.
     """
-    checkpoint, metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
+    checkpoint, metrics = folder / CHECKPOINT, folder / METRICS
     if checkpoint.is_file():
         run.resume(load_state(checkpoint))
     folder.mkdir(parents=True, exist_ok=True)
@@ -355,13 +381,18 @@ def train(run: Run, folder: Path, minutes: float | None = None, steps: int | Non
                     file.write(json.dumps(line) + "\n")
                 bar.set_postfix(D=line["loss_d"], rec=line["loss_rec"])
                 gathered = {}
-            if time.monotonic() - saved > 60 * SAVE_MINUTES:
-                save_state(checkpoint, run.state())
-                _save_samples(run, folder)
+            if time.monotonic() - saved > 60 * save_minutes:
+                _save(run, folder, watch)
                 saved = time.monotonic()
-        save_state(checkpoint, run.state())
-        _save_samples(run, folder)
+        _save(run, folder, watch)
     return run
+
+
+def _save(run: Run, folder: Path, watch: Callable[[Path], None] | None) -> None:
+    save_state(folder / CHECKPOINT, run.state())
+    _save_samples(run, folder)
+    if watch:
+        watch(folder)
 
 
 def _save_samples(run: Run, folder: Path) -> None:

@@ -18,7 +18,7 @@ from pyramid import editing, masks
 from pyramid.checkpoints import write_atomically
 from pyramid.data import read_image, sample_photographs, square, to_picture, to_tensor
 from pyramid.errors import InputError
-from pyramid.figures import png, show_comparison, show_grid
+from pyramid.figures import newest_samples, png, show_comparison, show_grid, show_run_curves, show_samples
 from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.model import SemanticPyramid
 from pyramid.painting import INK, painter
@@ -37,6 +37,30 @@ def mix(model: SemanticPyramid, photo: Tensor, amounts: dict[str, float], label:
     strange = not model.is_familiar(photo)[0]
     note = "This picture resembles nothing the model was trained on." if strange else ""
     return show_comparison(photo, image, model.guess(torch.cat([photo.to(model.device), image])), note)
+
+
+def run_pictures(folder: Path, rows: int = 4) -> list[bytes]:
+    """Curves and newest sample grid of a run as PNG files, as far as it has written them."""
+    samples = newest_samples(folder)
+    figures = [show_run_curves({folder.name: folder})] + ([show_samples(samples, rows)] if samples else [])
+    return [png(figure) for figure in figures]
+
+
+def watcher(rows: int = 4) -> Callable[[Path], None]:
+    """Two pictures under the cell, renewed whenever a run saves: for `training.train(…, watch=watcher())`.
+
+    Works wherever a display can be updated, JupyterLab and Colab alike; needs no widget.
+    """
+    from IPython.display import Image as Output
+    from IPython.display import display
+
+    handles = [display(text, display_id=True) for text in ("Curves follow", "and samples, with the first save.")]
+
+    def renew(folder: Path) -> None:
+        for handle, data in zip(handles, run_pictures(folder, rows), strict=False):
+            handle.update(Output(data=data))
+
+    return renew
 
 
 def uploaded_files(value) -> list[tuple[str, bytes]]:

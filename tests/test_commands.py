@@ -77,6 +77,9 @@ def test_train_classifier_then_train_then_load(tmp_path, monkeypatch, capsys):
     assert card["held_out_accuracy"]["classifier"] > 0.9  # red against blue
     assert main(["train", "tiny32", *base, "--classifier", "runs/tiny32-classifier", "--steps", "3"]) == 0
     assert main(["train", "tiny32", *base, "--from", "runs/tiny32/model", "--out", "again", "--steps", "1"]) == 0
+    less = ["--classifier", "runs/tiny32-classifier", "--steps", "1", "--without", "diversity"]
+    assert main(["train", "tiny32", *base, *less]) == 0
+    assert (tmp_path / "runs/tiny32-without-diversity/model/card.json").is_file()
     assert main(["generate", "photos/a/0.png", "--model", "runs/tiny32/model", "--samples", "1"]) == 0
     assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", "--images", "150"]) == 2
     assert "1280 features" in capsys.readouterr().err
@@ -88,6 +91,14 @@ def test_training_needs_the_classes_of_its_classifier(tmp_path, monkeypatch, cap
     Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
     assert main(["train", "photos64", "--data", str(tmp_path)]) == 2
     assert "train-classifier" in capsys.readouterr().err
+
+
+def test_a_preset_without_a_dataset_asks_for_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["train", "photos64"], ["train-classifier"], ["evaluate", "photos64"], ["applications"]):
+        assert main(arguments) == 2
+        printed = capsys.readouterr().err
+        assert "--data" in printed and "photos64" in printed and len(printed.strip().splitlines()) == 1
 
 
 def test_models_lists_what_is_released(capsys):

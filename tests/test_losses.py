@@ -90,28 +90,25 @@ def test_a_change_of_tint_or_contrast_is_no_diversity():
 
 
 def test_fixed_pattern_is_the_share_of_fine_detail_in_common():
-    """A pattern of energy s² on unrelated noise of energy 1 is a share s² / (1 + s²), within a group only."""
+    """Of images s p + noise with the running mean at s' p (energies 1): (2 s s' - s'^2) / (1 + s^2)."""
     g = torch.Generator().manual_seed(0)
-    noise = torch.randn(2, 40, 3, 32, 32, generator=g)
-    pattern = 0.7 * torch.randn(3, 32, 32, generator=g)
-    one, two = torch.zeros(40, dtype=torch.long), torch.arange(40) % 2
-    assert abs(losses.fixed_pattern(*noise, one).item()) < 0.01
-    assert losses.fixed_pattern(*(noise + pattern), one).item() == pytest.approx(0.49 / 1.49, rel=0.1)
-    signed = pattern * torch.where(two == 0, 1.0, -1.0).view(-1, 1, 1, 1)  # one pattern in each half of the batch
-    assert losses.fixed_pattern(*(noise + signed), two).item() == pytest.approx(0.49 / 1.49, rel=0.1)
-    assert losses.fixed_pattern(*(noise + signed), one).item() < 0.02
-    # the same reference under two z is no pair: all detail may be shared between them
-    assert abs(losses.fixed_pattern(noise[0], noise[0], one).item()) < 0.02
+    noise = torch.randn(2, 60, 3, 32, 32, generator=g)
+    pattern = torch.randn(3, 32, 32, generator=g)
+    unit = losses.fine_detail(pattern[None]).expand(60, -1, -1, -1)  # the detail of the pattern alone
+    for s, known in ((0.0, 0.0), (0.7, 0.0), (0.7, 0.7), (0.7, 0.35), (0.0, 0.7)):
+        loss = losses.fixed_pattern(*(noise + s * pattern), known * unit).item()
+        assert loss == pytest.approx((2 * s * known - known**2) / (1 + s**2), abs=0.03), (s, known)
 
 
-def test_fixed_pattern_agrees_with_the_measured_ratio():
-    """The metric is its square root up to the metric's own floor of 1 / N."""
-    from pyramid.metrics import fixed_pattern_ratio
-
+def test_fixed_pattern_has_the_gradient_of_the_common_energy():
+    """At the mean itself, moving every image along the pattern changes |E d|^2 by 2 <E d, change>."""
     g = torch.Generator().manual_seed(1)
-    images = torch.randn(2, 200, 3, 32, 32, generator=g) + torch.randn(3, 32, 32, generator=g)
-    loss = losses.fixed_pattern(*images, torch.zeros(200, dtype=torch.long)).item()
-    assert fixed_pattern_ratio(images[0]) ** 2 == pytest.approx(loss, abs=0.02)
+    images = (torch.randn(1, 1, 3, 16, 16, generator=g) * torch.ones(2, 8, 1, 1, 1)).requires_grad_()  # all alike
+    known = losses.fine_detail(images[0]).detach()
+    (gradient,) = torch.autograd.grad(losses.fixed_pattern(*images, known), images)
+    scaled = losses.fixed_pattern(*(1.01 * images), known) - losses.fixed_pattern(*images, known)
+    assert scaled.item() == pytest.approx(0.01 * (gradient * images).sum().item(), abs=2e-4)
+    assert losses.fixed_pattern(*images, known).item() == pytest.approx(1.0, abs=1e-3)  # all of the detail is common
 
 
 def test_retrieval_by_hand():

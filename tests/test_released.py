@@ -3,45 +3,63 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import pyramid
 from pyramid import checkpoints, masks
 from pyramid.levels import LEVELS
+from pyramid.model import load_discriminator
+from pyramid.scenes import render
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MEGABYTE = 10**6
 
 
-@pytest.fixture(scope="module", params=checkpoints.released())
+def cards() -> dict[str, dict]:
+    return {name: checkpoints.read_card(checkpoints.find_model(name)) for name in checkpoints.released()}
+
+
+COMPLETE = [name for name, card in cards().items() if "generator" in card["sha256"]]
+
+
+@pytest.fixture(scope="module", params=COMPLETE)
 def model(request):
     return pyramid.load(request.param, device="cpu")
 
 
+def references(model, count: int = 10) -> torch.Tensor:
+    """Pictures of the model's world that it has never seen."""
+    if model.preset.data == "scenes":
+        pixels = [render(1_000_000 + i, model.image_size).image for i in range(count)]
+        return pyramid.data.from_bytes(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
+    paths = pyramid.sample_photographs()[:: 100 // count]
+    return torch.cat([pyramid.open_image(path, model.image_size) for path in paths])
+
+
 def test_releases_keep_their_size_limits():
-    assert checkpoints.released()
-    for name in checkpoints.released():
+    assert COMPLETE
+    for name, card in cards().items():
         files = list(checkpoints.find_model(name).iterdir())
-        assert {f"{part}.safetensors" for part in checkpoints.PARTS} <= {file.name for file in files}
+        assert {file.name for file in files} == {"card.json", *(f"{part}.safetensors" for part in card["sha256"])}
+        assert {"classifier", "judge"} <= set(card["sha256"])
         assert max(file.stat().st_size for file in files) <= 15 * MEGABYTE
         assert sum(file.stat().st_size for file in files) <= 25 * MEGABYTE
     assert sum(file.stat().st_size for file in checkpoints.MODELS.rglob("*") if file.is_file()) <= 50 * MEGABYTE
 
 
 def test_same_seed_same_pixels_and_samples_differ(model):
-    photo = pyramid.open_image(pyramid.sample_photographs()[0], model.image_size)
-    features = model.features(photo)
+    features = model.features(references(model)[:1])
     first, again = (model.generate(features, masks.level("fc8"), samples=2, seed=5) for _ in range(2))
     assert torch.equal(first, again) and not torch.equal(first[0], first[1])
     assert first.abs().max() <= 1 and first.isfinite().all()
 
 
 def test_fine_levels_keep_more_of_the_photograph_than_deep_ones(model):
-    """On photographs the model has never seen, from another source."""
-    paths = pyramid.sample_photographs()[::10]
-    photos = torch.cat([pyramid.open_image(path, model.image_size) for path in paths])
+    """On pictures the model has never seen; photographs from another source."""
+    photos = references(model)
     features = model.features(photos)
     error = {
         name: float((model.generate(features, masks.level(name)) - photos).square().mean())
@@ -51,12 +69,29 @@ def test_fine_levels_keep_more_of_the_photograph_than_deep_ones(model):
 
 
 def test_no_slider_collapses(model):
-    photo = pyramid.open_image(pyramid.sample_photographs()[13], model.image_size)
-    features = model.features(photo)
+    features = model.features(references(model)[1:2])
     for name in LEVELS:
         for step in range(9):
             image = model.generate(features, masks.soft(**{name: step / 8}))
             assert image.std() > 0.1, f"{name} at {step / 8}"
+
+
+def test_a_classifier_alone_is_refused_as_a_model():
+    for name in set(checkpoints.released()) - set(COMPLETE):
+        with pytest.raises(pyramid.InputError, match="train a generator"):
+            pyramid.load(name)
+
+
+def test_discriminator_prefers_the_true_label(model):
+    """Projection: over pictures of the model's world, the label given by the classifier beats the mean of others."""
+    photos = references(model)
+    labels = model.classifier(photos).argmax(1)
+    discriminator = load_discriminator(checkpoints.find_model(model.preset.name)).pixels
+    with torch.no_grad():
+        every = [discriminator(photos, torch.full_like(labels, y))[0] for y in range(len(model.classes))]
+    scores = torch.cat(every, 1)  # (B, classes)
+    own = scores.gather(1, labels[:, None])[:, 0]
+    assert own.mean() > scores.mean() + 0.1
 
 
 def test_wrong_size_is_refused(model):

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from conftest import CLASSES, tiny_run
+from pyramid import losses
 from pyramid.checkpoints import load_state
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS
 from pyramid.masks import DRAW_NAMES
-from pyramid.training import train
+from pyramid.presets import WITHOUT, without
+from pyramid.training import Run, train
 
 WORKER = """
 import sys, torch
@@ -23,8 +25,8 @@ torch.set_num_threads(1)
 sys.path.insert(0, "tests")
 from conftest import tiny_run
 from pyramid import training
-training.SAVE_MINUTES, training._save_samples = 0.001, lambda *_: None
-training.train(tiny_run(), Path(sys.argv[1]), steps=int(sys.argv[2]), progress=False)
+training._save_samples = lambda *_: None
+training.train(tiny_run(), Path(sys.argv[1]), steps=int(sys.argv[2]), progress=False, save_minutes=0.001)
 """
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -167,3 +169,38 @@ def test_classes_must_fit_the_classifier():
     run.photos.classes = CLASSES[:2]
     with pytest.raises(InputError, match="train-classifier"):
         type(run)(run.preset, run.photos, run.classifier, run.frozen, 0)
+
+
+def test_running_pattern_is_the_mean_detail_of_its_level():
+    """Fed with one level's same image again and again, it comes to that image's detail; others stay at zero."""
+    run = tiny_run()
+    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for _ in range(64):
+        run._update_pattern(image.expand(64, -1, -1, -1), torch.full((32,), 2))
+    detail = losses.fine_detail(image)[0]
+    # 64 x 32 references are eight half-lives of 256: 1 - 2^-8 of it is there
+    torch.testing.assert_close(run.pattern[2], (1 - 2**-8) * detail, atol=1e-5, rtol=1e-4)
+    assert run.pattern[[0, 1, 3, 4, 5, 6, 7, 8]].abs().max() == 0
+
+
+@pytest.mark.parametrize("part", WITHOUT)
+def test_a_loss_left_out_moves_nothing(part):
+    """The generator's gradient without one part is that of the other parts."""
+    whole, less = tiny_run(), tiny_run()
+    preset = without(less.preset, part)
+    less = Run(preset, less.photos, less.classifier, less.frozen, 0)
+    for run in (whole, less):
+        run.step(), run.step()
+    same = [torch.equal(a, b) for a, b in zip(whole.generator.parameters(), less.generator.parameters(), strict=True)]
+    assert not all(same)
+    if part == "adversarial":
+        start = Run(preset, less.photos, less.classifier, less.frozen, 0).discriminator
+        for a, b in zip(less.discriminator.parameters(), start.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_watch_sees_every_save(tmp_path):
+    seen = []
+    train(tiny_run(), tmp_path, steps=4, progress=False, save_minutes=0.0, watch=lambda folder: seen.append(folder))
+    assert seen == [tmp_path] * 5  # after each step and at the end
+    assert len(list(tmp_path.glob("samples-*.png"))) == 4
