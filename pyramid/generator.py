@@ -11,6 +11,7 @@ every conditional batch norm.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, linear
 from pyramid.levels import CONV_LEVELS, FC_LEVELS, shapes
@@ -65,6 +66,10 @@ class Generator(nn.Module):
         self.last = ResBlock(channels, last, condition, up=True)
         self.norm = ConditionalBatchNorm(last, condition)
         self.to_rgb = conv(last, 3)
+        if not preset.spectral_generator:
+            for module in list(self.modules()):
+                if is_parametrized(module, "weight"):
+                    remove_parametrizations(module, "weight", leave_parametrized=False)
 
     def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], z: Tensor, labels: Tensor) -> Tensor:
         """Generate images.

@@ -20,6 +20,7 @@ class Preset:
     generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
     discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
+    spectral_generator: bool = True  # spectral norm in the generator too, as in SAGAN
     heads: str = "imagenet"  # features the discriminator's heads read: full ImageNet VGG-16, or "classifier"
     head_channels: int = 64  # of each feature head
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
@@ -36,8 +37,8 @@ class Preset:
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # beta, levels, closed, several
-    fixed_pattern: float = 20.0  # weight of the fine detail common to all images (ours)
-    retrieval: float = 1.2  # weight of finding the reference among others at conv5 and fc7 (ours)
+    fixed_pattern: float = 40.0  # weight of the fine detail common to all images (ours)
+    retrieval: float = 1.6  # weight of finding the reference among others at conv5 and fc7 (ours)
     ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
     shares: MaskShares = field(
         default_factory=lambda: MaskShares(closed=0.07, levels=(0.08, 0.08, 0.10, 0.14, 0.18, 0.18, 0.24))
@@ -80,18 +81,20 @@ PRESETS = {
             "scenes32",
             32,
             data="scenes",
+            spectral_generator=False,
             classifier_width=0.125,
             judge_base=16,
             global_z=64,
-            generator_channels=(96, 96, 128, 128, 96, 48, 24),
+            generator_channels=(128, 128, 160, 160, 128, 72, 32),
             discriminator_channels=(48, 96, 128),
             heads="classifier",
             head_channels=32,
             attention_side=8,
-            learning_rate=3e-4,
-            discriminator_rate=6e-4,
-            images=80_000,
-            reconstruction=(8.0, 6.0, 4.0, 3.0, 6.0, 4.0, 3.0),
+            learning_rate=4e-4,
+            discriminator_rate=3e-4,
+            images=90_000,
+            r1_weight=0.2,
+            reconstruction=(12.0, 9.0, 7.0, 6.0, 6.0, 4.0, 3.0),
             ema_half_life=2_000,
         ),
         Preset(

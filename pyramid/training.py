@@ -43,7 +43,7 @@ GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 RETRIEVAL_LEVELS = ("conv5", "fc7")  # instance or only class: the levels where the reconstruction leaves it open
 GALLERY = 1024  # other photographs among which a reference must be found
-PATTERN_HALF_LIFE = 256  # references after which a level's fine detail counts half in its running mean
+PATTERN_HALF_LIFE = 64  # references after which a level's fine detail counts half in its running mean
 
 
 class Run:

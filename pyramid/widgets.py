@@ -166,7 +166,7 @@ class Chooser:
         self.paths = (photographs or sample_photographs())[:SAMPLES]
         self.size, self.say, self.changed = model.image_size, say, changed
         self.menu = ipywidgets.Dropdown(
-            options=[(p.stem, i) for i, p in enumerate(self.paths)], value=start, description=description
+            options=[(f"photograph {p.stem}", i) for i, p in enumerate(self.paths)], value=start, description=description
         )
         self.upload = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your own")
         self.photo = self._open(self.menu.value)
@@ -241,7 +241,7 @@ def repaint_picture(
 def repaint_panel(model: SemanticPyramid, photographs: list[Path] | None = None) -> ipywidgets.Widget:
     """Paint a region over a photograph, choose the level inside it, and see it imagined anew."""
     level = ipywidgets.Dropdown(options=LEVELS[1:], value="conv4", description="level inside")
-    paste = ipywidgets.Checkbox(value=False, description="photograph outside, feathered")
+    paste = ipywidgets.Checkbox(value=False, description="photograph outside, feathered", indent=False)
     seed, label = _seed(), _label(model)
 
     def draw() -> bytes:

@@ -98,3 +98,17 @@ def test_deviation_channel_by_hand():
 
 def test_levels_enter_from_deep_to_fine():
     assert list(GENERATOR.blocks) == ["fc8", "fc7", *reversed(CONV_LEVELS)]
+
+
+def test_generator_without_spectral_norm_has_plain_weights():
+    """The same layers, none of them divided by a singular value: weights scale freely."""
+    from torch.nn.utils.parametrize import is_parametrized
+
+    preset = replace(PRESETS["tiny32"], spectral_generator=False)
+    with seeded(0):
+        generator = Generator(preset, 3)
+    assert not any(is_parametrized(module) for module in generator.modules())
+    convs = [m for m in generator.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convs) > 10
+    largest = [float(torch.linalg.svdvals(m.weight.flatten(1))[0]) for m in convs]
+    assert max(abs(value - 1) for value in largest) > 0.2  # not normalised
