@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,20 +122,29 @@ def sample_photographs() -> list[Path]:
 
 @dataclass
 class Photos:
-    """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,)."""
+    """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,).
+
+    attributes: float32 (N, A), what else is known of each image, for a classifier to learn beside the label.
+    """
 
     images: Tensor
     labels: Tensor
     held_out: Tensor
     classes: tuple[str, ...]
+    attributes: Tensor | None = None
 
     def part(self, held_out: bool) -> "Photos":
         """Only the held-out tenth, or only the rest."""
         keep = self.held_out == held_out
-        return Photos(self.images[keep], self.labels[keep], self.held_out[keep], self.classes)
+        return self._each(lambda values: values[keep])
 
     def to(self, device: torch.device) -> "Photos":
-        return Photos(self.images.to(device), self.labels.to(device), self.held_out.to(device), self.classes)
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Photos":
+        tensors = (self.images, self.labels, self.held_out)
+        attributes = None if self.attributes is None else change(self.attributes)
+        return Photos(*map(change, tensors), self.classes, attributes)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -21,6 +21,7 @@ from pyramid.landscape import (
     CONIFERS,
     FINER,
     LIGHTS,
+    MATERIALS,
     ROUND_TREES,
     TIMES,
     Buildings,
@@ -528,11 +529,18 @@ BUILDERS: dict[str, Callable[[Rng, str], list[Layer]]] = {
 LABELS = tuple(BUILDERS)
 
 
+def _attributes(scene: Scene) -> np.ndarray:
+    """1 at the scene's hour, then the share of the picture that each material takes: (3 + len(MATERIALS),)."""
+    shares = np.bincount(scene.materials.ravel(), minlength=len(MATERIALS)) / scene.materials.size
+    return np.concatenate([[time == scene.time for time in TIMES], shares]).astype(np.float32)
+
+
 def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
     """A dataset of scenes at size x size pixels: "scenes" to train on, "scenes-test" to measure with.
 
-    Fixed ranges of scene numbers of seed 0 (`RANGES`); of "scenes" every tenth counts as held out. Drawn
-    once and cached in data/cache.
+    Fixed ranges of scene numbers of seed 0 (`RANGES`); of "scenes" every tenth counts as held out. Beside
+    its label every scene has attributes: its hour, one of three, and the share of each material. Drawn once
+    and cached in data/cache.
     """
     sources = b"".join(Path(module).read_bytes() for module in (__file__, landscape.__file__))
     cached = CACHE / f"{name}-{size}-{hashlib.sha256(sources).hexdigest()[:16]}.npz"
@@ -544,11 +552,12 @@ def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
             "images": np.stack([scene.image.transpose(2, 0, 1) for scene in drawn]),  # (N, 3, size, size)
             "labels": np.array([LABELS.index(scene.label) for scene in drawn], dtype=np.int64),
             "held_out": np.arange(len(drawn)) % 10 == 0,
+            "attributes": np.stack([_attributes(scene) for scene in drawn]),  # (N, 3 + len(MATERIALS))
         }
         save_cache(cached, arrays)
     else:
         with np.load(cached, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in ("images", "labels", "held_out")}
+            arrays = {key: stored[key] for key in ("images", "labels", "held_out", "attributes")}
     return Photos(**{key: torch.from_numpy(a) for key, a in arrays.items()}, classes=LABELS)
 
 

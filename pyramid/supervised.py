@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from pyramid.checkpoints import load_state, save_state
-from pyramid.classifier import Classifier
+from pyramid.classifier import Classifier, normalise
 from pyramid.data import Photos, flip, from_bytes, shift
-from pyramid.device import autocast
+from pyramid.device import autocast, seeded
 
 BATCH = 64
 PEAK_RATE = 2e-3
@@ -78,19 +78,28 @@ def train_supervised(
 
     The state is saved after every epoch and a run that was cut short goes on from there; the order and
     augmentation of epoch e come from (seed, e) alone. A classifier also gets its `level_std` measured.
+
+    Where the photos have attributes, a linear layer on the classifier's fc7, thrown away afterwards, has to
+    tell them too: when the label alone is easy, fc7 would otherwise forget everything else (neural
+    collapse, Papyan et al. 2020), and no image could be made of it.
     """
     training, held_out = photos.part(held_out=False), photos.part(held_out=True)
     device = photos.images.device
     model.to(device, memory_format=torch.channels_last)
     steps = len(training) // BATCH
-    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
+    networks = nn.ModuleDict({"model": model})
+    if isinstance(model, Classifier) and photos.attributes is not None:
+        targets = (training.attributes - training.attributes.mean(0)) / training.attributes.std(0).clamp(min=1e-3)
+        with seeded(seed):
+            networks["tell"] = nn.Linear(model.classifier[-1].in_features, targets.shape[1]).to(device)
+    optimiser = torch.optim.AdamW(networks.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=PEAK_RATE, total_steps=max(epochs * steps, 2), pct_start=0.2
     )
     first, score = 0, 0.0
     if checkpoint.is_file():
         state = load_state(checkpoint)
-        model.load_state_dict(state["model"])
+        networks.load_state_dict(state["networks"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         first, score = state["epoch"], state["accuracy"]
@@ -103,8 +112,14 @@ def train_supervised(
             chosen = order[step * BATCH : (step + 1) * BATCH].to(device)
             images = augment(training.images[chosen], generator).contiguous(memory_format=torch.channels_last)
             with autocast(device):
-                logits = model(images)
+                if "tell" in networks:
+                    features = model.pyramid_of_normalised(normalise(images))
+                    logits, told = features["fc8"], networks["tell"](features["fc7"])
+                else:
+                    logits = model(images)
             loss = F.cross_entropy(logits.float(), training.labels[chosen], label_smoothing=LABEL_SMOOTHING)
+            if "tell" in networks:
+                loss = loss + F.mse_loss(told.float(), targets[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -119,7 +134,7 @@ def train_supervised(
         save_state(
             checkpoint,
             {
-                "model": model.state_dict(),
+                "networks": networks.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "schedule": schedule.state_dict(),
                 "epoch": epoch + 1,

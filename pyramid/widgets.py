@@ -166,7 +166,9 @@ class Chooser:
         self.paths = (photographs or sample_photographs())[:SAMPLES]
         self.size, self.say, self.changed = model.image_size, say, changed
         self.menu = ipywidgets.Dropdown(
-            options=[(f"photograph {p.stem}", i) for i, p in enumerate(self.paths)], value=start, description=description
+            options=[(f"photograph {p.stem}", i) for i, p in enumerate(self.paths)],
+            value=start,
+            description=description,
         )
         self.upload = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your own")
         self.photo = self._open(self.menu.value)

@@ -161,3 +161,13 @@ def test_sample_photographs_are_there():
     paths = data.sample_photographs()
     assert len(paths) == 100
     assert data.open_image(paths[0], 64).shape == (1, 3, 64, 64)
+
+
+def test_parts_keep_each_image_with_its_attributes():
+    numbers = torch.arange(10)
+    images = numbers.view(-1, 1, 1, 1).expand(-1, 3, 8, 8).to(torch.uint8)
+    whole = data.Photos(images, numbers, numbers % 3 == 0, ("a",), numbers[:, None].float())
+    for part in (whole.part(True), whole.part(False).to(torch.device("cpu"))):
+        assert torch.equal(part.attributes[:, 0].long(), part.labels)
+        assert torch.equal(part.images[:, 0, 0, 0].long(), part.labels)
+    assert len(whole.part(True)) == 4
