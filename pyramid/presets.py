@@ -79,6 +79,7 @@ PRESETS = {
             images=150_000,
             r1_weight=0.2,
             reconstruction=(12.0, 9.0, 7.0, 6.0, 8.0, 5.0, 4.0),
+            shares=MaskShares(closed=0.06, levels=(0.10, 0.12, 0.12, 0.14, 0.16, 0.16, 0.20)),
         ),
         Preset(
             "scenes32",
