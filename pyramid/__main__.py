@@ -204,7 +204,8 @@ def train(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from pyramid import metrics
+    from pyramid import evaluation
+    from pyramid.extractors import Inception, fetch_inception
 
     model = load(args.model)
     data_name = _dataset(args.data, model.preset, "--data", "-test")
@@ -212,11 +213,23 @@ def evaluate(args: argparse.Namespace) -> None:
     training = load_photos(_dataset(args.against, model.preset, "--against"), model.image_size)
     if photos.classes != model.classes:
         raise InputError(f"{data_name} has other classes than {args.model}: {', '.join(model.classes)}.")
-    result = metrics.evaluate(model, photos, training, args.images, args.side, args.seed)
-    table = metrics.markdown_table(result)
+    inception = None
+    if args.fid is not None:
+        try:
+            inception = Inception(args.fid or fetch_inception(), model.device)
+        except InputError as error:  # one sentence, and the other columns
+            print(error, file=sys.stderr)
+    result = evaluation.evaluate(model, photos, training, args.images, args.side, args.seed, args.seeds, inception)
+    table = evaluation.markdown_table(result)
     out = Path(args.out or OUTPUTS / f"{Path(args.model).name}-{args.side}px.json")
     write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
     print(f"{table}\n\nWrote {out}")
+
+
+def study_report(args: argparse.Namespace) -> None:
+    from pyramid import study
+
+    print(study.markdown_report(study.report(study.read_answers(args.files))))
 
 
 def models(args: argparse.Namespace) -> None:
@@ -329,8 +342,13 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--against", help="folder of training photographs, for the floor (scenes models: scenes)")
     c.add_argument("--images", type=_count, default=3000, help="references (default: 3000)")
     c.add_argument("--side", type=_count, default=224, help="pixels for the extractor (default: 224)")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--seed", type=int, default=0, help="first of z, and of the order (default: 0)")
+    c.add_argument("--seeds", type=_count, default=1, help="of z, for the distances' spread (default: 1)")
+    c.add_argument("--fid", nargs="?", const="", help="add FID; its Inception is fetched, or this FILE")
     c.add_argument("--out", help="JSON file to write (default: outputs/<model>-<side>px.json)")
+
+    c = add(study_report, "confusion rates of the real/fake study, from the raters' files")
+    c.add_argument("files", nargs="+", type=Path, help="answers that the study wrote (.jsonl)")
 
     add(models, "what is released: size, data, figures")
     return top

@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 
 from pyramid import editing, masks
 from pyramid.data import Photos, from_bytes, to_bytes
-from pyramid.metrics import Extractor, bootstrap_interval, fit_gaussian, frechet_distance, wilson_interval
+from pyramid.extractors import Extractor
+from pyramid.metrics import bootstrap_interval, fit_gaussian, frechet_distance, wilson_interval
 from pyramid.model import SemanticPyramid
 from pyramid.supervised import draw_edges
 

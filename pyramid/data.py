@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from pyramid.errors import InputError
 
-CACHE = Path("data/cache")
+CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 MOST_PIXELS = 100_000_000  # larger pictures are refused before a byte of them is decoded
 LEAST_SIDE = 8

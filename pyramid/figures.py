@@ -284,3 +284,26 @@ def show_attention(images: Tensor, maps: Tensor, points: list[tuple[int, int]]) 
                 axes.set_title("the image" if p == 0 else f"point {p} looks at", fontsize=8, color=INK)
     figure.tight_layout(pad=0.3)
     return figure
+
+
+def show_study(result: dict) -> Figure:
+    """Confusion rates of `study.report` with their intervals; simulated raters are marked across the picture."""
+    figure = Figure(figsize=(7, 2.8), dpi=110, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for i, (test, rows) in enumerate(result["rows"].items()):
+        x = [LEVELS.index(level) + 0.24 * (i - 0.5) for level in rows]
+        rates = np.array([row["rate"] for row in rows.values()])
+        reach = [rates - [row["low"] for row in rows.values()], [row["high"] for row in rows.values()] - rates]
+        axes.errorbar(x, 100 * rates, 100 * np.array(reach), fmt="os"[i], ms=5, capsize=3, lw=1.2, label=test)
+    axes.axhline(50, color=INK, lw=0.8, ls=":")
+    axes.annotate("50 %: perfect", (0.99, 50), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+    axes.set_xticks(range(len(LEVELS)), LEVELS, fontsize=9)
+    axes.set(ylim=(0, 65), ylabel="confusion rate, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False, loc="lower left")
+    if result["simulated"]:
+        axes.text(
+            0.5, 0.5, "SIMULATED RATERS", transform=axes.transAxes, fontsize=26, color=INK, alpha=0.15, ha="center",
+            va="center", rotation=12,
+        )  # fmt: skip
+    return figure

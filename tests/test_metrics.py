@@ -54,20 +54,30 @@ def test_agreement_by_hand():
     reference = torch.eye(8)
     labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     row = metrics.agreement(reference, reference, labels)
-    assert row["cosine"] == pytest.approx(1) and row["gain"] == pytest.approx(1) and row["top5"] == 1
+    assert all(torch.equal(row[key], torch.ones(8)) for key in ("cosine", "gain", "top5"))
     row = metrics.agreement(reference.roll(1, 0), reference, labels)  # each looks like its neighbour
-    assert row["cosine"] == 0
-    assert row["gain"] == pytest.approx(-(6 / 8) / 3)  # six have the neighbour in their class, one of three others
+    assert torch.equal(row["cosine"], torch.zeros(8))
+    assert row["gain"].mean().item() == pytest.approx(-(6 / 8) / 3)  # six have it in their class, one of three others
 
 
-def test_extractor_is_the_packages_network():
-    extract = metrics.Extractor(side=64)
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    features = extract(images)
-    assert features.shape == (2, metrics.FEATURES) and features.dtype == torch.float64
-    with torch.no_grad():
-        maps = extract.network.extract_features(images * 127.5 / 128)
-    np.testing.assert_allclose(features.numpy(), maps.mean((2, 3)).double().numpy(), rtol=1e-4, atol=1e-5)
+def test_kernel_distance_is_the_double_sum():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(7, 3, generator=g), torch.randn(5, 3, generator=g) + 0.5
+
+    def k(a, b):
+        return (sum(float(p) * float(q) for p, q in zip(a, b, strict=True)) / 3 + 1) ** 3
+
+    within_x = sum(k(x[i], x[j]) for i in range(7) for j in range(7) if i != j) / (7 * 6)
+    within_y = sum(k(y[i], y[j]) for i in range(5) for j in range(5) if i != j) / (5 * 4)
+    between = sum(k(a, b) for a in x for b in y) / (7 * 5)
+    assert metrics.kernel_distance(x, y) == pytest.approx(within_x + within_y - 2 * between, rel=1e-6)
+
+
+def test_kernel_distance_of_one_distribution_is_near_zero():
+    x = torch.randn(1200, 8, generator=torch.Generator().manual_seed(0))
+    same, spread = metrics.kernel_distances(x[:600], x[600:])
+    moved, _ = metrics.kernel_distances(x[:600], x[600:] + 0.5)
+    assert abs(same) < 2 * spread < moved / 4
 
 
 def test_wilson_interval_against_published_values():

