@@ -123,6 +123,37 @@ def applications(args: argparse.Namespace) -> None:
     print(f"Wrote {path}")
 
 
+def compare(args: argparse.Namespace) -> None:
+    from pyramid import comparison
+
+    model = load(args.model)
+    levels = [check_level(name) for name in args.levels.split(",")]
+    photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
+    result = comparison.compare(model, photos, levels, args.images, args.side, args.seed)
+    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-compare.json"
+    pictures = result.pop("pictures")
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
+    print(comparison.markdown_table(result))
+    grid = torch.stack([data.from_bytes(row) for row in pictures.values()])
+    _save_figure(figures.show_grid(grid, rows=[name.replace(" ", "\n") for name in pictures]), path.with_suffix(".png"))
+
+
+def baselines(args: argparse.Namespace) -> None:
+    from pyramid import baselines as others
+
+    model = load(args.model)
+    photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
+    result = others.measure(model, photos, args.images, args.side, args.seed)
+    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-baselines.json"
+    pictures = result.pop("pictures")
+    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
+    print(others.markdown_table(result))
+    for use, rows in pictures.items():
+        grid = torch.stack([images.cpu() for images in rows.values()])
+        names = [title.replace(", ", ",\n").replace(" (", "\n(") for title in rows]
+        _save_figure(figures.show_grid(grid, rows=names), path.with_name(f"{path.stem}-{use}.png"))
+
+
 def _dataset(given: str | None, preset: Preset, option: str, suffix: str = "") -> str:
     """The dataset an option names, or the preset's own. Raises InputError where there is neither."""
     if given or preset.data:
@@ -315,6 +346,23 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")
     c.add_argument("--out", help="JSON file to write (default: outputs/<model>-applications.json)")
+
+    c = add(compare, "one pass of the generator against inversion by optimisation")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    c.add_argument("--levels", default="conv2,conv4,fc7", help="with commas (default: %(default)s)")
+    c.add_argument("--images", type=_count, default=100, help="photographs (default: 100)")
+    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="JSON file to write, a picture beside it (default: outputs/<model>-compare.json)")
+
+    c = add(baselines, "three uses against paste, blending, inpainting and inversion")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    c.add_argument("--images", type=_count, default=100, help="photographs (default: 100)")
+    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
+    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--out", help="JSON file to write, pictures beside it (default: outputs/<model>-baselines.json)")
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")

@@ -103,7 +103,8 @@ def test_a_preset_without_a_dataset_asks_for_one(tmp_path, monkeypatch, capsys):
 
 def test_models_lists_what_is_released(capsys):
     assert main(["models"]) == 0
-    assert all(name in capsys.readouterr().out for name in checkpoints.released())
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in checkpoints.released())
 
 
 def test_help_of_every_command_fits_a_screen():

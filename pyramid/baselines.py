@@ -1,0 +1,174 @@
+"""What a user would otherwise pick, beside the pyramid: same photographs, same regions, one table.
+
+Copy and paste, feathering and Poisson blending (Perez et al. 2003) for composition; OpenCV's inpainting
+(Telea 2004) for repainting; inversion by optimisation for both repainting and drawings.
+"""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyramid import editing, masks, metrics
+from pyramid.applications import REIMAGINE_LEVEL, REPAINT_LEVEL, across_the_edge, masked_mean, random_boxes
+from pyramid.data import Photos, from_bytes, to_bytes
+from pyramid.extractors import Extractor
+from pyramid.inversion import invert
+from pyramid.model import SemanticPyramid
+from pyramid.supervised import draw_edges
+
+BATCH = 50
+SHOWN = 6  # photographs of each use kept for the figure
+
+
+def copy_paste(background: Tensor, foreground: Tensor, region: Tensor) -> Tensor:
+    """The foreground inside the region, the background outside. All (B, …, S, S), images in [-1, 1]."""
+    return torch.where(region > 0.5, foreground, background)
+
+
+def poisson(background: Tensor, foreground: Tensor, region: Tensor) -> Tensor:
+    """The foreground's gradients inside the region, the background's colours at its edge (OpenCV's seamlessClone)."""
+    results = []
+    for back, front, inside in zip(_rows(background), _rows(foreground), region[:, 0] > 0.5, strict=True):
+        rows, columns = inside.nonzero(as_tuple=True)
+        centre = (int(columns.min() + columns.max() + 1) // 2, int(rows.min() + rows.max() + 1) // 2)
+        mask = inside.numpy().astype(np.uint8) * 255
+        results.append(cv2.seamlessClone(front, back, mask, centre, cv2.NORMAL_CLONE))
+    return _images(results)
+
+
+def inpaint(photos: Tensor, region: Tensor) -> Tensor:
+    """The region filled from its edge inwards (Telea 2004, OpenCV), radius 3 pixels."""
+    fills = [
+        cv2.inpaint(photo, inside.numpy().astype(np.uint8) * 255, 3, cv2.INPAINT_TELEA)
+        for photo, inside in zip(_rows(photos), region[:, 0] > 0.5, strict=True)
+    ]
+    return _images(fills)
+
+
+def _rows(images: Tensor) -> list[np.ndarray]:
+    return [np.ascontiguousarray(image) for image in to_bytes(images).permute(0, 2, 3, 1).numpy()]
+
+
+def _images(pictures: list[np.ndarray]) -> Tensor:
+    return from_bytes(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2))
+
+
+def _in_batches(work, *tensors: Tensor) -> Tensor:
+    """`work` over batches of the tensors' rows, with the first row's number for a seed."""
+    parts = zip(*(t.split(BATCH) for t in tensors), strict=True)
+    return torch.cat([work(BATCH * i, *part).cpu() for i, part in enumerate(parts)])
+
+
+@torch.no_grad()
+def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed: int = 0, progress=True) -> dict:
+    """Three uses, each by the pyramid and by what else there is, over the same `count` photographs.
+
+    Returns: {"settings": …, "rows": {use: {method: {figure: number}}}, "pictures": {use: {title: (SHOWN, 3, S, S)}}}.
+    """
+    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
+    x, y = from_bytes(photos.images[order]), photos.labels[order]
+    region = random_boxes(count, model.image_size, torch.Generator().manual_seed(seed))
+    extract = Extractor(side, model.device)
+    real = _in_batches(lambda _, images: extract(images), x)
+    uses = {
+        "repaint": lambda: repainted(model, x, y, region, seed),
+        "compose": lambda: composed(model, x, y, region, seed),
+        "reimagine": lambda: reimagined(model, x, seed),
+    }
+    rows, pictures = {}, {}
+    for use, make in tqdm(uses.items(), desc="baselines", unit="use", disable=not progress):
+        given, made = make()
+        pictures[use] = {title: images[:SHOWN] for title, images in (given | made).items()}
+        rows[use] = {}
+        for method, images in made.items():
+            kid, spread = metrics.kernel_distances(real, _in_batches(lambda _, part: extract(part), images))
+            named = _in_batches(lambda _, part: model.judge(part.to(model.device)).argmax(1), images) == y
+            row = {"kid": kid, "kid_spread": spread, "judge": float(named.float().mean())}
+            if use != "reimagine":
+                row["edge"] = float(across_the_edge(images, region).mean() / across_the_edge(x, region).mean())
+                row["outside"] = float(masked_mean((images - x).abs(), 1 - region).mean())
+            rows[use][method] = row
+    return {"settings": {"images": count, "side": side, "seed": seed}, "rows": rows, "pictures": pictures}
+
+
+def repainted(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed: int) -> tuple[dict, dict]:
+    """What was given, and each method's repainting of it: title -> (N, 3, S, S).
+
+    x: photographs (N, 3, S, S) in [-1, 1]; y: labels (N,); region: (N, 1, S, S), 1 where to repaint.
+    """
+
+    def ours(i, photo, inside, labels):
+        mask = editing.repaint_masks({REPAINT_LEVEL: inside})
+        return model.generate(model.features(photo), mask, labels, seed=seed + i)
+
+    own = _in_batches(ours, x, region, y)
+    searched = _in_batches(lambda i, photo: _inverted(model, photo, REPAINT_LEVEL, seed + i), x)
+    made = {
+        "pyramid": own,
+        "pyramid, pasted": _feathered(x, own, region),
+        "inpainting (Telea)": inpaint(x, region),
+        "inversion, pasted": _feathered(x, searched, region),
+    }
+    return {"photograph": x, "region": torch.where(region > 0.5, 1.0, x)}, made
+
+
+def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed: int) -> tuple[dict, dict]:
+    """The same for the next photograph's part, put into the region of each."""
+    front, level = x.roll(-1, 0), editing.deepest_map(model)
+
+    def ours(i, background, foreground, inside, labels):
+        back, fore = model.features(background), model.features(foreground)
+        cells = torch.nn.functional.adaptive_avg_pool2d(inside, back[level].shape[-1]) >= 0.5
+        mixed = {**back, level: torch.where(cells.to(model.device), fore[level], back[level])}
+        return model.generate(mixed, editing.repaint_masks({level: inside}), labels, seed=seed + i)
+
+    made = {
+        "pyramid": _in_batches(ours, x, front, region, y),
+        "copy and paste": copy_paste(x, front, region),
+        "feathered": _feathered(x, front, region),
+        "Poisson": poisson(x, front, region),
+    }
+    return {"background": x, "foreground": front}, made
+
+
+def reimagined(model: SemanticPyramid, x: Tensor, seed: int) -> tuple[dict, dict]:
+    """The same for line drawings of the photographs, no label given."""
+    drawings = draw_edges(x)
+
+    def ours(i, drawing):
+        return model.generate(model.features(drawing), masks.level(REIMAGINE_LEVEL), seed=seed + i)
+
+    made = {
+        "pyramid": _in_batches(ours, drawings),
+        "inversion": _in_batches(lambda i, drawing: _inverted(model, drawing, REIMAGINE_LEVEL, seed + i), drawings),
+        "the drawing itself": drawings,
+    }
+    return {"photograph": x}, made
+
+
+def _feathered(background: Tensor, images: Tensor, region: Tensor) -> Tensor:
+    return torch.cat(
+        [editing.feather(b[None], i[None], r[None]) for b, i, r in zip(background, images, region, strict=True)]
+    )
+
+
+def _inverted(model: SemanticPyramid, photo: Tensor, level: str, seed: int) -> Tensor:
+    return invert(model.classifier, model.features(photo)[level], level, seed=seed)
+
+
+def markdown_table(result: dict) -> str:
+    """The table of `measure` as Markdown, settings below."""
+    lines = [
+        "| use | method | KID to photographs | judge names the class | edge over the originals' | outside, distance |",
+        "|---|---|---|---|---|---|",
+    ]
+    for use, methods in result["rows"].items():
+        for method, row in methods.items():
+            edge = f"{row['edge']:.2f} | {row['outside']:.2f}" if "edge" in row else "– | –"
+            kid = f"{row['kid']:.2f} ± {row['kid_spread']:.2f}"
+            lines.append(f"| {use} | {method} | {kid} | {row['judge']:.0%} | {edge} |")
+    s = result["settings"]
+    lines.append(f"\n{s['images']} held-out photographs, seed {s['seed']}; EfficientNet-lite0 at {s['side']} px.")
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Inversion by optimisation with a prior: what one did before the pyramid (Mahendran & Vedaldi 2015).
+
+    x* = argmin  C |Phi(x) - Phi_0|^2 / |Phi_0|^2  +  R_alpha(x)  +  R_V(x)             (their equation 1)
+
+with the alpha-norm R_alpha = mean |x|^6 and the total variation R_V = mean (dx^2 + dy^2) / V^2 as priors.
+"""
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from pyramid.classifier import Classifier
+from pyramid.device import seeded
+from pyramid.levels import check_level
+
+ALPHA = 6
+VARIATION = 2 / 6.5  # V: the range of the pixels over 6.5, as in section 3.2 of the source
+RATES = (0.1, 0.05, 0.02, 0.01)  # of Adam, one after the other
+#: C, how much the features count against the priors: exact features of a fine level leave little to a prior
+WEIGHT = {"conv1": 300.0, "conv2": 300.0, "conv3": 300.0, "conv4": 100.0, "conv5": 100.0, "fc7": 30.0, "fc8": 30.0}
+
+
+def alpha_norm(images: Tensor) -> Tensor:
+    """R_alpha: keeps pixels in range. (B, 3, H, W) in about [-1, 1] -> (B,)."""
+    return images.abs().pow(ALPHA).mean((1, 2, 3))
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """R_V with beta = 2: keeps images smooth. (B, 3, H, W) -> (B,)."""
+    across = images[..., :-1, 1:] - images[..., :-1, :-1]
+    down = images[..., 1:, :-1] - images[..., :-1, :-1]
+    return (across.square() + down.square()).mean((1, 2, 3)) / VARIATION**2
+
+
+@torch.enable_grad()
+def invert(
+    classifier: Classifier, target: Tensor, level: str, seed: int = 0, steps: int = 400, progress: bool = False
+) -> Tensor:
+    """Images whose features match the target at one level.
+
+    Args:
+        classifier: frozen, in evaluation mode.
+        target: features of B images at `level`, as `Classifier.pyramid` gives them.
+        seed: of the noise that the images start from.
+        steps: of Adam in all, a quarter at each of RATES.
+
+    Returns: (B, 3, S, S) in [-1, 1].
+    """
+    check_level(level)
+    size, count = classifier.image_size, len(target)
+    with seeded(seed):
+        images = 0.1 * torch.randn(count, 3, size, size)
+    images = images.to(target.device).requires_grad_()
+    optimiser = torch.optim.Adam([images], lr=RATES[0])
+    scale = target.flatten(1).square().sum(1).clamp(min=1e-8)  # (B,)
+    for step in tqdm(range(steps), desc=f"inverting {level}", unit="step", disable=not progress):
+        optimiser.param_groups[0]["lr"] = RATES[step * len(RATES) // steps]
+        error = (classifier.pyramid(images)[level] - target).flatten(1).square().sum(1) / scale  # (B,)
+        # the sum, not the mean: every image is a problem of its own
+        loss = (WEIGHT[level] * error + alpha_norm(images) + total_variation(images)).sum()
+        (images.grad,) = torch.autograd.grad(loss, images)
+        optimiser.step()
+    return images.detach().clamp(-1, 1)
