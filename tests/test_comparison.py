@@ -4,8 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import tiny_photos
 
+from conftest import tiny_photos
 from pyramid import comparison, inversion, masks, metrics
 
 
