@@ -107,16 +107,20 @@ def open_image(path: str | Path, size: int) -> Tensor:
     return to_tensor(square(read_image(path), size))
 
 
-def sample_photographs() -> list[Path]:
-    """The photographs of streets, houses, parks and shores in the `ai-benchmark` package (Apache-2.0).
+SAMPLE_FOLDERS = {"places": "enhancement", "objects": "classification"}  # of the sample package
 
+
+def sample_photographs(kind: str = "places") -> list[Path]:
+    """100 photographs of the `ai-benchmark` package (Apache-2.0): streets, houses, parks and shores.
+
+    kind: "places", or "objects" for animals and things, which no released model was trained on.
     Every demo and notebook takes its references from here, so another source has one place to enter.
     Raises InputError where the package is not installed.
     """
     spec = importlib.util.find_spec("ai_benchmark")  # found, not imported: it would load TensorFlow
     if spec is None or not spec.submodule_search_locations:
         raise InputError("The sample photographs are missing; run `pip install ai-benchmark==0.1.2`.")
-    folder = Path(spec.submodule_search_locations[0]) / "data" / "enhancement"
+    folder = Path(spec.submodule_search_locations[0]) / "data" / SAMPLE_FOLDERS[kind]
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 

@@ -8,6 +8,7 @@ import torch
 import pyramid
 from pyramid import masks
 from pyramid.levels import LEVELS
+from pyramid.scenes import render
 
 
 def milliseconds(work, repeats: int = 50) -> float:
@@ -22,6 +23,9 @@ def milliseconds(work, repeats: int = 50) -> float:
 
 
 def main() -> None:
+    numbers = iter(range(10_000))
+    each = milliseconds(lambda: [render(next(numbers), 64) for _ in range(10)]) / 10
+    print(f"scenes drawn at 64 px, one core: {1000 / each:.0f} a second")
     model = pyramid.load("photos64", device="cpu")
     photo = pyramid.open_image(pyramid.sample_photographs()[0], model.image_size)
     features = model.features(photo)

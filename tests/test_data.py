@@ -159,7 +159,8 @@ def test_flip_only_the_chosen():
 
 def test_sample_photographs_are_there():
     paths = data.sample_photographs()
-    assert len(paths) == 100
+    assert len(paths) == len(data.sample_photographs("objects")) == 100
+    assert not set(paths) & set(data.sample_photographs("objects"))
     assert data.open_image(paths[0], 64).shape == (1, 3, 64, 64)
 
 
