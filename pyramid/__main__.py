@@ -350,7 +350,7 @@ def parser() -> argparse.ArgumentParser:
     c = add(compare, "one pass of the generator against inversion by optimisation")
     c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
     c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
-    c.add_argument("--levels", default="conv2,conv4,fc7", help="with commas (default: %(default)s)")
+    c.add_argument("--levels", default="conv3,conv4,fc7", help="with commas (default: %(default)s)")
     c.add_argument("--images", type=_count, default=100, help="photographs (default: 100)")
     c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")

@@ -13,7 +13,7 @@ from pyramid.inversion import invert
 from pyramid.model import SemanticPyramid
 
 BATCH = 50
-PAIRS = 50  # photographs of which two images are made, for the distance of two seeds
+PAIRS = 20  # photographs of which two images are made, for the distance of two seeds
 METHODS = ("generator", "inversion")
 
 

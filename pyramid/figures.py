@@ -298,7 +298,7 @@ def show_study(result: dict) -> Figure:
     axes.axhline(50, color=INK, lw=0.8, ls=":")
     axes.annotate("50 %: perfect", (0.99, 50), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
     axes.set_xticks(range(len(LEVELS)), LEVELS, fontsize=9)
-    axes.set(ylim=(0, 65), ylabel="confusion rate, %")
+    axes.set(ylim=(0, 80), ylabel="confusion rate, %")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="lower left")
     if result["simulated"]:
