@@ -97,7 +97,7 @@ class Latest:
     def ask(self) -> threading.Thread:
         """Ask for a run with the values of now; returns the thread that will see to it."""
         self.wanted.set()
-        thread = threading.Thread(target=self._run, daemon=True)
+        thread = threading.Thread(target=self._run, daemon=True, name="redraw")
         thread.start()
         return thread
 

@@ -73,7 +73,7 @@ def paths(tmp_path):
 
 def settle():
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
+        if thread.name == "redraw":
             thread.join(20)
 
 
