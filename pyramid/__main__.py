@@ -117,10 +117,15 @@ def applications(args: argparse.Namespace) -> None:
     model = load(args.model)
     photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
     result = uses.measure(model, photos, args.images, args.seed, args.side)
-    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-applications.json"
+    _write_measured(args, "applications", result, uses.markdown_table(result))
+
+
+def _write_measured(args: argparse.Namespace, name: str, result: dict, table: str) -> Path:
+    """Print the table and write the result as JSON; returns its path."""
+    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-{name}.json"
     write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
-    print(uses.markdown_table(result))
-    print(f"Wrote {path}")
+    print(f"{table}\n\nWrote {path}")
+    return path
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -130,10 +135,8 @@ def compare(args: argparse.Namespace) -> None:
     levels = [check_level(name) for name in args.levels.split(",")]
     photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
     result = comparison.compare(model, photos, levels, args.images, args.side, args.seed)
-    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-compare.json"
     pictures = result.pop("pictures")
-    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
-    print(comparison.markdown_table(result))
+    path = _write_measured(args, "compare", result, comparison.markdown_table(result))
     grid = torch.stack([data.from_bytes(row) for row in pictures.values()])
     _save_figure(figures.show_grid(grid, rows=[name.replace(" ", "\n") for name in pictures]), path.with_suffix(".png"))
 
@@ -144,10 +147,8 @@ def baselines(args: argparse.Namespace) -> None:
     model = load(args.model)
     photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
     result = others.measure(model, photos, args.images, args.side, args.seed)
-    path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-baselines.json"
     pictures = result.pop("pictures")
-    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
-    print(others.markdown_table(result))
+    path = _write_measured(args, "baselines", result, others.markdown_table(result))
     for use, rows in pictures.items():
         grid = torch.stack([images.cpu() for images in rows.values()])
         names = [title.replace(", ", ",\n").replace(" (", "\n(") for title in rows]
@@ -340,29 +341,14 @@ def parser() -> argparse.ArgumentParser:
     _common(c)
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
-    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
-    c.add_argument("--images", type=_count, default=200, help="photographs for the first three uses (default: 200)")
-    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    c.add_argument("--out", help="JSON file to write (default: outputs/<model>-applications.json)")
+    _measuring(c, 200, "applications")
 
     c = add(compare, "one pass of the generator against inversion by optimisation")
-    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
     c.add_argument("--levels", default="conv3,conv4,fc7", help="with commas (default: %(default)s)")
-    c.add_argument("--images", type=_count, default=100, help="photographs (default: 100)")
-    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    c.add_argument("--out", help="JSON file to write, a picture beside it (default: outputs/<model>-compare.json)")
+    _measuring(c, 100, "compare")
 
     c = add(baselines, "three uses against paste, blending, inpainting and inversion")
-    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
-    c.add_argument("--images", type=_count, default=100, help="photographs (default: 100)")
-    c.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: 160)")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    c.add_argument("--out", help="JSON file to write, pictures beside it (default: outputs/<model>-baselines.json)")
+    _measuring(c, 100, "baselines")
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
@@ -400,6 +386,17 @@ def parser() -> argparse.ArgumentParser:
 
     add(models, "what is released: size, data, figures")
     return top
+
+
+def _measuring(command: argparse.ArgumentParser, images: int, name: str) -> None:
+    command.add_argument(
+        "model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)"
+    )
+    command.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    command.add_argument("--images", type=_count, default=images, help="photographs (default: %(default)s)")
+    command.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    command.add_argument("--out", help=f"JSON file to write (default: outputs/<model>-{name}.json)")
 
 
 def _common(command: argparse.ArgumentParser) -> None:
