@@ -107,9 +107,9 @@ def repainted(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed
     searched = _in_batches(lambda i, photo: _inverted(model, photo, REPAINT_LEVEL, seed + i), x)
     made = {
         "pyramid": own,
-        "pyramid, pasted": _feathered(x, own, region),
+        "pyramid, pasted": editing.feather(x, own, region),
         "inpainting (Telea)": inpaint(x, region),
-        "inversion, pasted": _feathered(x, searched, region),
+        "inversion, pasted": editing.feather(x, searched, region),
     }
     return {"photograph": x, "region": torch.where(region > 0.5, 1.0, x)}, made
 
@@ -120,14 +120,13 @@ def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed:
 
     def ours(i, background, foreground, inside, labels):
         back, fore = model.features(background), model.features(foreground)
-        cells = torch.nn.functional.adaptive_avg_pool2d(inside, back[level].shape[-1]) >= 0.5
-        mixed = {**back, level: torch.where(cells.to(model.device), fore[level], back[level])}
+        mixed = editing.composed_features(back, fore, inside.to(model.device), level)
         return model.generate(mixed, editing.repaint_masks({level: inside}), labels, seed=seed + i)
 
     made = {
         "pyramid": _in_batches(ours, x, front, region, y),
         "copy and paste": copy_paste(x, front, region),
-        "feathered": _feathered(x, front, region),
+        "feathered": editing.feather(x, front, region),
         "Poisson": poisson(x, front, region),
     }
     return {"background": x, "foreground": front}, made
@@ -146,12 +145,6 @@ def reimagined(model: SemanticPyramid, x: Tensor, seed: int) -> tuple[dict, dict
         "the drawing itself": drawings,
     }
     return {"photograph": x}, made
-
-
-def _feathered(background: Tensor, images: Tensor, region: Tensor) -> Tensor:
-    return torch.cat(
-        [editing.feather(b[None], i[None], r[None]) for b, i, r in zip(background, images, region, strict=True)]
-    )
 
 
 def _inverted(model: SemanticPyramid, photo: Tensor, level: str, seed: int) -> Tensor:

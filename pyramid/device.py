@@ -13,14 +13,17 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The half precision a device computes natively, or None.
 
     bfloat16 on cards of compute capability 8 and up (`torch.cuda.is_bf16_supported` also says yes to a
-    T4, by emulation) and on CPUs with AVX512-BF16 or AMX; float16 on older cards.
+    T4, by emulation) and on CPUs with AMX or AVX512-BF16; float16 on older cards. Intel's cores that have
+    AVX512-FP16 too compute bfloat16 outside AMX at little more than half the speed of float32 (a virtual
+    machine may hide AMX): None there.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        if getattr(torch.cpu, name, lambda: False)():
-            return torch.bfloat16
-    return None
+    amx, native = (
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    )
+    slow = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_fp16", False)
+    return torch.bfloat16 if amx or (native and not slow) else None
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pyramid.errors import InputError
 from pyramid.levels import CONV_LEVELS, LEVELS, check_level, depth
-from pyramid.masks import Masks, soft
+from pyramid.masks import Masks, soft, touched
 from pyramid.masks import level as one_level
 from pyramid.model import SemanticPyramid
 
@@ -92,16 +92,14 @@ def repaint(
 
 
 def feather(photo: Tensor, images: Tensor, region: Tensor, width: float = 1 / 16) -> Tensor:
-    """The images inside a region, the photograph outside, faded into each other beyond the edge.
+    """The images inside a region, the photograph outside, faded into each other across the edge.
 
-    The region itself is untouched: the fade lies outside it, `width` of the side wide.
-    photo: (1, 3, S, S); images: (B, 3, S, S); region: (1, 1, S, S).
+    The fade reaches `width` of the side to either side of the edge.
+    photo: (1, 3, S, S) or (B, 3, S, S); images: (B, 3, S, S); region: (1, 1, S, S) or (B, 1, S, S).
     """
     reach = max(int(width * photo.shape[-1]), 1)
-    region = region.to(images.device)
-    grown = F.max_pool2d(region, 2 * reach + 1, 1, reach)
-    soft_edge = F.avg_pool2d(F.pad(grown, [reach] * 4, mode="replicate"), 2 * reach + 1, 1)
-    inside = torch.maximum(region, soft_edge)
+    padded = F.pad(region.to(images.device), [reach] * 4, mode="replicate")
+    inside = F.avg_pool2d(padded, 2 * reach + 1, 1)
     return photo + inside * (images - photo)
 
 
@@ -118,8 +116,8 @@ def compose(
     """Put a part of one picture into another, in feature space (section 4, figure 9).
 
     The foreground is moved and scaled so that its region comes to lie in the placement, and encoded whole,
-    so that no edge of a cut-out is ever seen; inside the region its features replace the background's at
-    `level`. Finer levels come from the background, outside the region.
+    so that no edge of a cut-out is ever seen; in every cell that the region touches its features replace the
+    background's at `level`. Finer levels come from the background, outside the region.
 
     Args:
         background, foreground: (1, 3, H, W), sizes of their own.
@@ -135,11 +133,16 @@ def compose(
         raise InputError(f"{level} has no places to compose at; choose one of {', '.join(CONV_LEVELS)}.")
     moved, inside = place(fit(foreground, size), _fit_region(region, foreground, size), placement)
     ours, theirs = model.features(fit(background, size)), model.features(moved)
-    inside = inside.to(ours[level].device)
-    share = F.adaptive_avg_pool2d(inside, ours[level].shape[-1])  # (1, 1, h, w)
-    cells = share >= min(0.5, float(share.max()))  # at least one cell, however small the region
-    features = {**ours, level: torch.where(cells, theirs[level], ours[level])}
+    features = composed_features(ours, theirs, inside.to(ours[level].device), level)
     return _each_seed(model, features, repaint_masks({level: inside}), label or _guess(model, background), seeds)
+
+
+def composed_features(
+    background: dict[str, Tensor], foreground: dict[str, Tensor], inside: Tensor, level: str
+) -> dict[str, Tensor]:
+    """The background's features, at one level the foreground's in every cell that `inside` (B, 1, S, S) touches."""
+    cells = touched(inside, background[level].shape[-1])
+    return {**background, level: torch.where(cells, foreground[level], background[level])}
 
 
 def _guess(model: SemanticPyramid, photo: Tensor) -> str:

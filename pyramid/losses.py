@@ -133,6 +133,24 @@ def fixed_pattern(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
     return common / (energy + 1e-6)
 
 
+def edges(images: Tensor) -> Tensor:
+    """Strength of the edges at a quarter of the resolution, of mean 0 and norm 1: (B, 3, H, W) -> (B, H * W / 16).
+
+    Sobel's operator on the luminance.
+    """
+    luminance = (images.float() * images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    sobel = luminance.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    small = F.pad(F.avg_pool2d(luminance, 4), (1, 1, 1, 1), mode="replicate")
+    slopes = F.conv2d(small, torch.stack([sobel, sobel.T])[:, None])  # (B, 2, H/4, W/4)
+    strength = (slopes.square().sum(1) + 1e-4).sqrt().flatten(1)
+    return F.normalize(strength - strength.mean(1, keepdim=True), dim=1)
+
+
+def other_layout(generated: Tensor, reference: Tensor) -> Tensor:
+    """What another label must leave alone: 1 - the correlation of the `edges` with the reference's, (B,) (ours)."""
+    return 1 - (edges(generated) * edges(reference)).sum(1)
+
+
 def retrieval(generated: Tensor, reference: Tensor, gallery: Tensor, temperature: float = 0.02) -> Tensor:
     """How hard it is to tell from a re-encoded image which reference it was made of: (B,), in nats (ours).
 

@@ -83,14 +83,23 @@ def region(inside: Tensor, deep: str, fine: tuple[str, ...] | None = None) -> Ma
 def to_level(region: Tensor, name: str) -> Tensor:
     """Resize a region to a level: a cell passes what the most closed pixel of its receptive field passes.
 
-    So nothing of a closed part leaks in through a convolution that straddles the edge. Used for training
-    and editing alike. region: (B, 1, S, S) in [0, 1]. Returns (B, 1, h, w), or (B, 1) for fc levels.
+    So nothing of a closed part leaks in through a convolution that straddles the edge. Beside a closed cell
+    a cell passes at most the mean of the 3x3 around it: a mask that ends from one cell to the next leaves a
+    seam in the picture. Used for training and editing alike.
+
+    region: (B, 1, S, S) in [0, 1]. Returns (B, 1, h, w), or (B, 1) for fc levels.
     """
     if name in FC_LEVELS:
         return region.amin((2, 3))
     receptive, stride = RECEPTIVE_FIELDS[check_level(name)]
     # max_pool2d pads with minus infinity: beyond the border nothing is closed
-    return -F.max_pool2d(-region, receptive, stride, padding=(receptive - stride) // 2)
+    mask = -F.max_pool2d(-region, receptive, stride, padding=(receptive - stride) // 2)  # (B, 1, h, w)
+    return torch.minimum(mask, F.avg_pool2d(F.pad(mask, [1] * 4, mode="replicate"), 3, 1))
+
+
+def touched(region: Tensor, side: int) -> Tensor:
+    """The cells of a side x side map that a region touches: bool (B, 1, side, side). region: (B, 1, S, S)."""
+    return F.adaptive_max_pool2d(region, side) > 0.5
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,8 @@ class MaskShares:
     region: float = 0.30  # type 2 of the paper: one level everywhere, finer ones outside a region (reported)
     closed: float = 0.05  # ours: everything closed, the class-only baseline
     several: float = 0.10  # ours: two or more levels with amounts from U(0, 1), for the sliders
-    relabel: float = 0.12  # ours: of samples whose finest open level is conv3 or deeper, given another label
+    relabel: float = 0.15  # ours: of samples whose finest open level is conv3 or deeper, given another label
+    compose: float = 0.5  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
     levels: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 1)  # weight of each level in types 1 and 2 (paper: uniform)
 
 
@@ -111,6 +121,7 @@ class TrainingDraw:
     masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
     level: Tensor  # int64: index of the drawn level; 7 for all closed, 8 for several levels
     relabel: Tensor  # bool: generate under a label other than the reference's
+    composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
 
 
 CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
@@ -121,7 +132,9 @@ def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Gener
     """Draw the masks of a training batch on the CPU, every sample independently.
 
     Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
-    inside a random region), and ours: all closed, several soft amounts, a label not the reference's.
+    inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
+    open amounts then turned down by a strength from U(0, 1)), and, where the finer levels are closed, part
+    of another reference at the drawn level.
     """
     weights = torch.tensor(shares.levels, dtype=torch.float32)
     drawn = torch.multinomial(weights, batch, replacement=True, generator=generator)  # (B,)
@@ -143,10 +156,16 @@ def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Gener
     relabel = (finest >= depth("conv3")) & ~is_closed & (torch.rand(batch, generator=generator) < shares.relabel)
     fc = torch.tensor([name in FC_LEVELS for name in LEVELS])
     everywhere = torch.where(relabel[:, None] & fc[None], 0.0, everywhere)
-    # an fc level drawn alone has nothing left to relabel: open conv5 in its place
+    # an fc level drawn alone has nothing left to relabel: open conv3 or conv4 in its place
     emptied = relabel & (everywhere.sum(1) + partial.sum(1) == 0)
-    everywhere[emptied, depth("conv5")] = 1.0
-    drawn = torch.where(emptied, depth("conv5"), drawn)
+    instead = torch.randint(depth("conv3"), depth("conv5"), (batch,), generator=generator)
+    everywhere[emptied] = F.one_hot(instead, len(LEVELS)).float()[emptied]
+    drawn = torch.where(emptied, instead, drawn)
+    strength = torch.rand(batch, generator=generator)
+    everywhere = torch.where(relabel[:, None], everywhere * (1 - strength[:, None]), everywhere)
+
+    maps = (drawn >= depth("conv3")) & (drawn <= depth("conv5"))
+    compose = is_region & maps & ~relabel & (torch.rand(batch, generator=generator) < shares.compose)
 
     masks = {}
     for i, name in enumerate(LEVELS):
@@ -157,7 +176,7 @@ def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Gener
             mask = to_level(open_part, name) * part.view(-1, 1, 1, 1)
             masks[name] = torch.maximum(mask, amount.view(-1, 1, 1, 1))  # (B, 1, h, w)
     tag = torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, drawn))
-    return TrainingDraw(masks, tag, relabel)
+    return TrainingDraw(masks, tag, relabel, (1 - open_part) * compose.view(-1, 1, 1, 1))
 
 
 def random_regions(batch: int, size: int, generator: torch.Generator) -> Tensor:

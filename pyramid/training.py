@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
@@ -33,7 +34,7 @@ from pyramid.discriminator import HEAD_LEVELS, Discriminator
 from pyramid.errors import InputError
 from pyramid.figures import save_grid
 from pyramid.generator import Generator
-from pyramid.levels import LEVELS
+from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.presets import Preset, from_dict
 
 BETAS = (0.0, 0.99)
@@ -41,9 +42,11 @@ REPORT_EVERY = 50  # steps between lines of metrics.jsonl
 SAVE_MINUTES = 4.0  # between checkpoints and sample grids, unless told
 GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
-RETRIEVAL_LEVELS = ("conv5", "fc7")  # instance or only class: the levels where the reconstruction leaves it open
+#: instance or only class: the levels where the reconstruction leaves it open, and their factors
+RETRIEVAL_LEVELS = {"conv5": 1.0, "fc7": 2.0}
+LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other")  # in the metrics file, loss_<name>
 GALLERY = 1024  # other photographs among which a reference must be found
-PATTERN_HALF_LIFE = 64  # references after which a level's fine detail counts half in its running mean
+PATTERN_HALF_LIFE = 256  # references after which a level's fine detail counts half in its running mean
 
 
 class Run:
@@ -139,12 +142,25 @@ class Run:
             "real_labels": real_labels,
             "masks": {name: m.to(device).repeat(2, *[1] * (m.dim() - 1)) for name, m in drawn.masks.items()},
             "level": drawn.level.to(device),
+            "composed": drawn.composed.to(device),
             "labels": labels.repeat(2),
+            "relabel": relabel.repeat(2),
             "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
             "z": z,
             "shift": (down, right),
             "gallery": torch.randint(len(self.photos), (GALLERY,), generator=generator).to(device),
         }
+
+    @torch.no_grad()
+    def features(self, batch: dict) -> dict[str, Tensor]:
+        """The references' features, twice: (B, …). Where the draw composes, another reference's at the drawn level."""
+        with autocast(self.device):
+            features = self.classifier.pyramid(batch["references"])
+        for i, name in enumerate(CONV_LEVELS):
+            f = features[name]
+            cells = masks.touched(batch["composed"], f.shape[-1]) & (batch["level"] == i).view(-1, 1, 1, 1)
+            features[name] = torch.where(cells, f.roll(2, 0), f)  # rows 2i and 2i + 1 are of one class
+        return {name: f.float().repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
 
     def step(self) -> dict[str, Tensor]:
         """One update of both networks; returns sums for the metrics, on the device."""
@@ -155,9 +171,7 @@ class Run:
         batch = self.draw(torch.Generator().manual_seed(self.seed * 1_000_003 + self.step_count))
         discriminator_loss, generator_loss = losses.ADVERSARIAL[p.adversarial]
 
-        with torch.no_grad(), autocast(self.device):
-            features = self.classifier.pyramid(batch["references"])
-        features = {name: f.float().repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
+        features = self.features(batch)
         with autocast(self.device):
             fake = self.generator(features, batch["masks"], batch["z"], batch["labels"])  # (B, 3, S, S)
         down, right = batch["shift"]
@@ -202,7 +216,10 @@ class Run:
         loss_div = (beta * per_pair).mean()
         loss_fix = losses.fixed_pattern(fake[:half], fake[half:], self.pattern[batch["level"]])
         loss_near = self._retrieval(again, features, batch)
-        self._update(0, loss_g + loss_rec + loss_div + p.fixed_pattern * loss_fix + p.retrieval * loss_near)
+        loss_other = self._other_label(fake, again, batch)
+        self._update(
+            0, loss_g + loss_rec + loss_div + p.fixed_pattern * loss_fix + p.retrieval * loss_near + loss_other
+        )
         self.discriminator.requires_grad_(True)
 
         self.ema.update_parameters(self.generator)
@@ -215,20 +232,27 @@ class Run:
                 fake.new_zeros(names).index_add_(0, batch["level"], values.float())
                 for values in (ones, pixels[0][:half, 0], pixels[0][half : 2 * half, 0])
             ]
-            count = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near]).detach()
+            parts = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near, loss_other])
             distance = (fake[:half] - fake[half:]).abs().mean()
-            return {"steps": torch.ones(()), "losses": count, "by_level": torch.stack(by_level), "distance": distance}
+            return {"steps": torch.ones(()), "losses": parts, "by_level": torch.stack(by_level), "distance": distance}
 
     def _retrieval(self, again: dict[str, Tensor], features: dict[str, Tensor], batch: dict) -> Tensor:
         """`losses.retrieval` of the samples that had one of RETRIEVAL_LEVELS alone, mean over the batch."""
         level, total = batch["level"].repeat(2), 0.0
-        for name in RETRIEVAL_LEVELS:
+        for name, factor in RETRIEVAL_LEVELS.items():
             alone = (level == LEVELS.index(name)) & (batch["masks"]["conv1"].amax((1, 2, 3)) == 0)
             near = losses.retrieval(
                 again[name].flatten(1), features[name].flatten(1), self.gallery[name][batch["gallery"]]
             )  # (B,)
-            total = total + (near * alone * batch["scale"]).mean()
+            total = total + factor * (near * alone * batch["scale"]).mean()
         return total
+
+    def _other_label(self, fake: Tensor, again: dict[str, Tensor], batch: dict) -> Tensor:
+        """Under another label the classifier must name it and the reference's edges must stay; mean over the batch."""
+        logits = again["fc8"].float() * self.classifier.level_std[-1]
+        named = F.cross_entropy(logits, batch["labels"], reduction="none")  # (B,)
+        moved = losses.other_layout(fake, batch["references"].repeat(2, 1, 1, 1))  # (B,)
+        return ((self.preset.other_label * named + self.preset.other_layout * moved) * batch["relabel"]).mean()
 
     @torch.no_grad()
     def _update_pattern(self, fake: Tensor, level: Tensor) -> None:
@@ -292,9 +316,8 @@ class Run:
         _norms_only_training(generator, norms)
         for i in range(batches):
             batch = self.draw(torch.Generator().manual_seed(-1 - i))
+            features = self.features(batch)
             with autocast(self.device):
-                features = self.classifier.pyramid(batch["references"])
-                features = {name: f.float().repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
                 generator(features, batch["masks"], batch["z"], batch["labels"])
         return generator.eval()
 
@@ -305,9 +328,7 @@ class Run:
         generator = deepcopy(generator).eval()
         for i in range(batches):
             batch = self.draw(torch.Generator().manual_seed(-1_000_001 - i))
-            features = self.classifier.pyramid(batch["references"])
-            features = {name: f.repeat(2, *[1] * (f.dim() - 1)) for name, f in features.items()}
-            inputs = (features, batch["masks"], batch["z"], batch["labels"])
+            inputs = (self.features(batch), batch["masks"], batch["z"], batch["labels"])
             total += float((generator(*inputs) - raw(*inputs)).abs().mean())
         return total / batches
 
@@ -404,7 +425,7 @@ def _save_samples(run: Run, folder: Path) -> None:
 def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
     """A line of the metrics file: means since the last one, scores by drawn level."""
     steps = float(gathered["steps"])
-    loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near = (gathered["losses"] / steps).tolist()
+    parts = dict(zip(LOSSES, (gathered["losses"] / steps).tolist(), strict=True))
     count, real, fake = gathered["by_level"].tolist()
     scores = {
         name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
@@ -416,13 +437,7 @@ def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
         "images": run.images_seen,
         "seconds": round(seconds, 1),
         "rate_share": round(run.rate_share(), 4),
-        "loss_d": round(loss_d, 4),
-        "loss_heads": round(loss_heads, 4),
-        "loss_g": round(loss_g, 4),
-        "loss_rec": round(loss_rec, 4),
-        "loss_div": round(loss_div, 4),
-        "loss_fix": round(loss_fix, 4),
-        "loss_near": round(loss_near, 4),
+        **{f"loss_{name}": round(value, 4) for name, value in parts.items()},
         "distance": round(float(gathered["distance"]) / steps, 4),
         "scores": scores,
     }

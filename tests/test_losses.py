@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from pyramid import losses
 from pyramid.levels import LEVELS
@@ -118,3 +120,22 @@ def test_retrieval_by_hand():
     assert loss.item() == pytest.approx(torch.tensor([1.0, 0.0, 1.0]).logsumexp(0).item() - 1)
     far = losses.retrieval(torch.tensor([[0.0, 1.0]]), reference, gallery, temperature=1.0)
     assert far.item() == pytest.approx(torch.tensor([0.0, 1.0, 0.0]).logsumexp(0).item())
+
+
+def test_edges_are_scipys_sobel_strengths_at_a_quarter_of_the_size():
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    got = losses.edges(images).numpy()
+    for image, row in zip(images.numpy(), got, strict=True):
+        luminance = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+        small = luminance.reshape(8, 4, 8, 4).mean((1, 3))
+        slopes = [ndimage.sobel(small, axis, mode="nearest") for axis in (0, 1)]
+        strength = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + 1e-4).ravel()
+        expected = strength - strength.mean()
+        np.testing.assert_allclose(row, expected / np.linalg.norm(expected), atol=1e-4)
+
+
+def test_other_layout_forgives_light_and_colour_but_no_move():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert losses.other_layout(image, image).item() == pytest.approx(0, abs=1e-5)
+    assert losses.other_layout(0.5 - 0.3 * image, image).item() < 0.05  # darker where it was brighter
+    assert losses.other_layout(image.roll((8, 12), (2, 3)), image).item() > 0.5

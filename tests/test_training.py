@@ -178,9 +178,35 @@ def test_running_pattern_is_the_mean_detail_of_its_level():
     for _ in range(16):
         run._update_pattern(image.expand(64, -1, -1, -1), torch.full((32,), 2))
     detail = losses.fine_detail(image)[0]
-    # 16 x 32 references are eight half-lives of 64: 1 - 2^-8 of it is there
-    torch.testing.assert_close(run.pattern[2], (1 - 2**-8) * detail, atol=1e-5, rtol=1e-4)
+    # 16 x 32 references are two half-lives of 256: three quarters of it are there
+    torch.testing.assert_close(run.pattern[2], 0.75 * detail, atol=1e-5, rtol=1e-4)
     assert run.pattern[[0, 1, 3, 4, 5, 6, 7, 8]].abs().max() == 0
+
+
+def test_composed_references_take_cells_of_another_class():
+    run = tiny_run()
+    half = run.preset.batch // 2
+    batch = run.draw(torch.Generator().manual_seed(0))
+    batch["composed"], batch["level"] = torch.zeros(half, 1, 32, 32), torch.full((half,), LEVELS.index("conv3"))
+    plain = run.features(batch)
+    batch["composed"][:, :, :8, :8] = 1  # conv3 has 4x4 cells of 8 pixels: the first one
+    mixed = run.features(batch)
+    assert all(torch.equal(plain[name], mixed[name]) for name in LEVELS if name != "conv3")
+    assert torch.equal(mixed["conv3"][:half, :, 0, 0], plain["conv3"][:half, :, 0, 0].roll(2, 0))
+    assert torch.equal(mixed["conv3"][..., 1:], plain["conv3"][..., 1:])
+
+
+def test_another_label_costs_only_where_it_was_drawn():
+    """The cross-entropy of the classifier's own logits and the edges' distance, on relabelled rows alone."""
+    run = tiny_run()
+    batch = run.draw(torch.Generator().manual_seed(0))
+    batch["relabel"] = torch.zeros(run.preset.batch, dtype=torch.bool)
+    fake = batch["references"].repeat(2, 1, 1, 1)
+    assert run._other_label(fake, run.classifier.pyramid(fake), batch) == 0
+    batch["relabel"][0] = True
+    loss = run._other_label(fake, run.classifier.pyramid(fake), batch)
+    probability = run.classifier(fake[:1]).softmax(1)[0, batch["labels"][0]]  # the edges are the reference's own
+    assert loss.item() == pytest.approx(-run.preset.other_label * float(probability.log()) / run.preset.batch, rel=1e-3)
 
 
 @pytest.mark.parametrize("part", WITHOUT)
