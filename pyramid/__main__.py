@@ -17,7 +17,7 @@ from pyramid.generator import Generator
 from pyramid.levels import LEVELS, check_level
 from pyramid.model import load, load_classifiers, load_discriminator, save
 from pyramid.presets import PRESETS, WITHOUT, Preset, from_dict, get_preset, without
-from pyramid.scenes import load_photos
+from pyramid.scenes import RANGES, load_photos
 from pyramid.supervised import draw_edges
 
 OUTPUTS = Path("outputs")
@@ -115,8 +115,9 @@ def applications(args: argparse.Namespace) -> None:
     from pyramid import applications as uses
 
     model = load(args.model)
-    photos = load_photos(_dataset(args.data, model.preset, "--data", "-test"), model.image_size)
-    result = uses.measure(model, photos, args.images, args.seed, args.side)
+    data_name = _dataset(args.data, model.preset, "--data", "-test")
+    photos = load_photos(data_name, model.image_size)
+    result = uses.measure(model, photos, args.images, args.seed, args.side, RANGES.get(data_name))
     _write_measured(args, "applications", result, uses.markdown_table(result))
 
 

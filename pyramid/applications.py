@@ -13,8 +13,10 @@ from tqdm.auto import tqdm
 from pyramid import editing, masks
 from pyramid.data import Photos, from_bytes, to_bytes
 from pyramid.extractors import Extractor
+from pyramid.materials import MaterialReader, cell_materials
 from pyramid.metrics import bootstrap_interval, fit_gaussian, frechet_distance, wilson_interval
 from pyramid.model import SemanticPyramid
+from pyramid.scenes import RANGES
 from pyramid.supervised import draw_edges
 
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
@@ -22,6 +24,7 @@ REPAINT_LEVEL = "conv4"
 RELABEL_LEVELS, RELABEL_STRENGTH = ("conv4",), 0.5
 REIMAGINE_LEVEL = "conv4"
 BATCH = 50
+READ_SCENES = RANGES["scenes"][:2000]  # training scenes that the reader of materials is fitted to
 
 
 def random_boxes(count: int, size: int, generator: torch.Generator) -> Tensor:
@@ -105,7 +108,7 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     boxes = random_boxes(len(images), size, torch.Generator().manual_seed(seed))
     nearer_inside, nearer_outside = [], []
     for i in range(len(images)):
-        other = next(j % len(images) for j in range(i + 1, i + len(images)) if labels[j % len(images)] != labels[i])
+        other = next_of_another_class(labels, i)
         background, foreground, region = images[i : i + 1], images[other : other + 1], boxes[i, 0]
         rows, columns = (region > 0).nonzero(as_tuple=True)
         top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
@@ -121,6 +124,57 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     return {
         f"crop at {level} nearer to the foreground": (*share(torch.tensor(nearer_inside)), "at least 80 %"),
         "rest nearer to the background": (*share(torch.tensor(nearer_outside)), "at least 95 %"),
+    }
+
+
+def next_of_another_class(labels: Tensor, i: int) -> int:
+    """Index of the next row, round the end, whose label differs from row i's."""
+    count = len(labels)
+    return next(j % count for j in range(i + 1, i + count) if labels[j % count] != labels[i])
+
+
+def measure_materials(model: SemanticPyramid, images: Tensor, labels: Tensor, numbers: list[int], seed: int) -> dict:
+    """Repainting and composition of computed scenes, judged by their maps: which material is read where.
+
+    Cells of a quarter of the resolution, those that one material fills and that lie whole inside the region or
+    CLEAR pixels away from it; for composition, those in which the two maps differ. numbers: of the scenes.
+    """
+    size = model.image_size
+    reader = MaterialReader(model.judge, size, READ_SCENES)
+    truth = cell_materials(numbers, size, reader.side)  # (N, side, side)
+    regions = random_boxes(len(images), size, torch.Generator().manual_seed(seed))
+    inside = F.adaptive_avg_pool2d(regions, reader.side)[:, 0] == 1
+    outside = F.adaptive_max_pool2d(F.max_pool2d(regions, 2 * CLEAR + 1, 1, CLEAR), reader.side)[:, 0] == 0
+    others = torch.tensor([next_of_another_class(labels, i) for i in range(len(labels))])
+    level = editing.deepest_map(model)
+    repainted, composed = [], []
+    for i in range(0, len(images), BATCH):
+        rows = slice(i, i + BATCH)
+        features, parts = model.features(images[rows]), model.features(images[others[rows]])
+        mask = editing.repaint_masks({REPAINT_LEVEL: regions[rows]})
+        repainted.append(reader(model.generate(features, mask, labels[rows], seed=seed + i)))
+        mixed = editing.composed_features(features, parts, regions[rows].to(model.device), level)
+        mask = editing.repaint_masks({level: regions[rows]})
+        composed.append(reader(model.generate(mixed, mask, labels[rows], seed=seed + i)))
+    original = torch.cat([reader(part) for part in images.split(BATCH)])
+    repainted, composed, theirs = torch.cat(repainted), torch.cat(composed), truth[others]
+    tell = (truth >= 0) & (theirs >= 0) & (truth != theirs)
+
+    def read(found: Tensor, maps: Tensor, where: Tensor) -> tuple[float, float, float]:
+        """Share of the cells read as the map has them, interval over scenes."""
+        right, cells = ((x & where).flatten(1).sum(1).double() for x in (found == maps, torch.ones_like(where)))
+        return ratio(right, cells)
+
+    known = f"the scenes themselves: {read(original, truth, truth >= 0)[0]:.0%}"
+    return {
+        "repaint": {
+            "outside: cells of the map's material": (*read(repainted, truth, outside & (truth >= 0)), known),
+            "inside: cells of the map's material": (*read(repainted, truth, inside & (truth >= 0)), known),
+        },
+        "compose": {
+            "inside: cells of the part's material": (*read(composed, theirs, inside & tell), known),
+            "outside: cells of the background's material": (*read(composed, truth, outside & tell), known),
+        },
     }
 
 
@@ -164,10 +218,19 @@ def measure_reimagine(model: SemanticPyramid, photos: Photos, seed: int, side: i
 
 
 @torch.no_grad()
-def measure(model: SemanticPyramid, photos: Photos, count: int, seed: int = 0, side: int = 160, progress=True) -> dict:
+def measure(
+    model: SemanticPyramid,
+    photos: Photos,
+    count: int,
+    seed: int = 0,
+    side: int = 160,
+    numbers: range | None = None,
+    progress: bool = True,
+) -> dict:
     """All four uses: {use: {figure: (value, low, high, asked)}}, over the first `count` photographs of a fixed order.
 
     Re-imagining takes all photographs, since a Fréchet distance needs thousands.
+    numbers: where the photographs are computed scenes, theirs; their maps then judge repainting and composition too.
     """
     order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
@@ -178,6 +241,9 @@ def measure(model: SemanticPyramid, photos: Photos, count: int, seed: int = 0, s
         "reimagine": lambda: measure_reimagine(model, photos, seed, side, progress),
     }
     rows = {name: work() for name, work in tqdm(uses.items(), desc="uses", disable=not progress)}
+    if numbers is not None:
+        by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed)
+        rows = {use: figures | by_map.get(use, {}) for use, figures in rows.items()}
     settings = {"images": len(order), "drawings": len(photos), "seed": seed, "side": side}
     return {"settings": settings, "rows": rows}
 

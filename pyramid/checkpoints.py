@@ -9,6 +9,9 @@ import errno
 import hashlib
 import json
 import os
+import signal
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,21 @@ def write_atomically(path: Path, write) -> None:
                 f"The disk is full: {path} was not written, and the file before it is unharmed; free some space."
             ) from None
         raise
+
+
+@contextmanager
+def graceful():
+    """An event that Ctrl-C or SIGTERM sets, so that the step in hand ends and the state is saved."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

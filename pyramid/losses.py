@@ -116,21 +116,22 @@ def fine_detail(images: Tensor) -> Tensor:
     return luminance - F.avg_pool2d(luminance, 5, 1, 2, count_include_pad=False)
 
 
-def fixed_pattern(first: Tensor, second: Tensor, pattern: Tensor) -> Tensor:
+def fixed_pattern(first: Tensor, second: Tensor, alike: Tensor) -> Tensor:
     """Energy of the fine detail that images of different references have in common, as a share of all (ours).
 
     No discriminator that sees one image at a time notices a texture that sits at the same place in all of
-    them. With d the mean `fine_detail` of a reference's two images and m the running mean of d over earlier
-    images, it is 2 <d, m> - |m|^2, which has the value and the gradient of |E d|^2 at E d = m, divided by
-    the mean |detail|^2. Images with nothing in common give about 0.
+    them. With d the mean `fine_detail` of a reference's two images, it is <d, d'> of two references of one
+    class and one drawn level, divided by the mean |detail|^2. The two are independent, so that its mean is
+    |E d|^2: images with nothing in common give about 0, of either sign.
 
-    first, second: images (B, 3, H, W) of the same B references, two z; pattern: m for each of them,
-    (B, 1, H, W). Returns a scalar.
+    first, second: images (B, 3, H, W) of the same B references, two z, rows 2i and 2i + 1 of one class;
+    alike: bool (B / 2,), whether the two of a pair were drawn at one level. Returns a scalar.
     """
-    a, b, m = fine_detail(first), fine_detail(second), pattern.float()
-    common = (((a + b) * m).sum((1, 2, 3)) - m.square().sum((1, 2, 3))).mean()
+    a, b = fine_detail(first), fine_detail(second)  # (B, 1, H, W)
+    mean = (a + b) / 2
+    common = (mean[0::2] * mean[1::2]).sum((1, 2, 3)) * alike  # (B / 2,)
     energy = (a.square().sum((1, 2, 3)) + b.square().sum((1, 2, 3))).mean() / 2
-    return common / (energy + 1e-6)
+    return common.mean() / (energy + 1e-6)
 
 
 def edges(images: Tensor) -> Tensor:

@@ -52,6 +52,23 @@ class Masks:
         return pyramid
 
 
+def windows(region: Tensor) -> Tensor:
+    """The box around each region as an affine map from the whole square to it, for `affine_grid`: (B, 2, 3).
+
+    region: (B, 1, S, S) of 0 and 1; an empty one gives the whole square.
+    """
+    size, maps = region.shape[-1], []
+    for axis in (3, 2):  # x from the columns, y from the rows
+        found = region.amax(5 - axis).flatten(1) > 0  # (B, S)
+        found = found | ~found.any(1, keepdim=True)
+        low = found.int().argmax(1) / size  # (B,)
+        high = 1 - found.flip(1).int().argmax(1) / size
+        maps.append((high - low, high + low - 1))  # scale and centre in -1 … 1
+    (sx, cx), (sy, cy) = maps
+    zero = torch.zeros_like(sx)
+    return torch.stack([torch.stack([sx, zero, cx], 1), torch.stack([zero, sy, cy], 1)], 1)
+
+
 def level(name: str, amount: float = 1.0) -> Masks:
     """One level open, every other closed: type 1 of the paper."""
     return Masks({name: amount})
@@ -109,8 +126,8 @@ class MaskShares:
     region: float = 0.30  # type 2 of the paper: one level everywhere, finer ones outside a region (reported)
     closed: float = 0.05  # ours: everything closed, the class-only baseline
     several: float = 0.10  # ours: two or more levels with amounts from U(0, 1), for the sliders
-    relabel: float = 0.15  # ours: of samples whose finest open level is conv3 or deeper, given another label
-    compose: float = 0.5  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
+    relabel: float = 0.14  # ours: of samples whose finest open level is conv3 or deeper, given another label
+    compose: float = 0.6  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
     levels: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 1)  # weight of each level in types 1 and 2 (paper: uniform)
 
 
@@ -129,7 +146,7 @@ DRAW_NAMES = (*LEVELS, "closed", "several")
 
 
 def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Generator) -> TrainingDraw:
-    """Draw the masks of a training batch on the CPU, every sample independently.
+    """Draw the masks of a training batch on the CPU, every sample by itself; two adjacent ones share the level.
 
     Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
     inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
@@ -137,7 +154,8 @@ def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Gener
     of another reference at the drawn level.
     """
     weights = torch.tensor(shares.levels, dtype=torch.float32)
-    drawn = torch.multinomial(weights, batch, replacement=True, generator=generator)  # (B,)
+    pairs = torch.multinomial(weights, (batch + 1) // 2, replacement=True, generator=generator)
+    drawn = pairs.repeat_interleave(2)[:batch]  # (B,); pairs, for `losses.fixed_pattern`
     kind = torch.rand(batch, generator=generator)
     is_closed = kind < shares.closed
     is_several = ~is_closed & (kind < shares.closed + shares.several)

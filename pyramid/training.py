@@ -10,11 +10,8 @@ killed and resumed ends with the same weights, bit for bit, as one never stopped
 
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 
@@ -26,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from pyramid import losses, masks
-from pyramid.checkpoints import load_state, save_state, write_atomically
+from pyramid.checkpoints import graceful, load_state, save_state, write_atomically
 from pyramid.classifier import Classifier, FrozenStages
 from pyramid.data import Photos, flip, from_bytes, shift, to_bytes
 from pyramid.device import autocast, autocast_dtype, seeded
@@ -44,9 +41,8 @@ GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 #: instance or only class: the levels where the reconstruction leaves it open, and their factors
 RETRIEVAL_LEVELS = {"conv5": 1.0, "fc7": 2.0}
-LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other")  # in the metrics file, loss_<name>
+LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other", "part")  # in the metrics file, loss_<name>
 GALLERY = 1024  # other photographs among which a reference must be found
-PATTERN_HALF_LIFE = 256  # references after which a level's fine detail counts half in its running mean
 
 
 class Run:
@@ -79,8 +75,6 @@ class Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
-        size = preset.image_size
-        self.pattern = torch.zeros(len(masks.DRAW_NAMES), 1, size, size, device=device)  # mean fine detail by draw
         self._measure_feature_std()
         self._encode_gallery()
 
@@ -143,6 +137,8 @@ class Run:
             "masks": {name: m.to(device).repeat(2, *[1] * (m.dim() - 1)) for name, m in drawn.masks.items()},
             "level": drawn.level.to(device),
             "composed": drawn.composed.to(device),
+            "parts": drawn.composed.flatten(1).any(1).nonzero().flatten().to(device),  # rows with a composed part
+            "windows": masks.windows(drawn.composed).to(device),
             "labels": labels.repeat(2),
             "relabel": relabel.repeat(2),
             "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
@@ -214,16 +210,15 @@ class Run:
         beta = fake.new_tensor(p.diversity)[batch["level"]]  # (B/2,)
         per_pair = losses.diversity(fake[:half], fake[half:], batch["z"][:half], batch["z"][half:])
         loss_div = (beta * per_pair).mean()
-        loss_fix = losses.fixed_pattern(fake[:half], fake[half:], self.pattern[batch["level"]])
+        loss_fix = losses.fixed_pattern(fake[:half], fake[half:], batch["level"][0::2] == batch["level"][1::2])
         loss_near = self._retrieval(again, features, batch)
         loss_other = self._other_label(fake, again, batch)
-        self._update(
-            0, loss_g + loss_rec + loss_div + p.fixed_pattern * loss_fix + p.retrieval * loss_near + loss_other
-        )
+        loss_part = self._part(fake, batch)
+        weighted = p.fixed_pattern * loss_fix + p.retrieval * loss_near + p.part * loss_part
+        self._update(0, loss_g + loss_rec + loss_div + loss_other + weighted)
         self.discriminator.requires_grad_(True)
 
         self.ema.update_parameters(self.generator)
-        self._update_pattern(fake.detach(), batch["level"])
         self.step_count += 1
         with torch.no_grad():
             ones = torch.ones(half, device=self.device)
@@ -232,7 +227,9 @@ class Run:
                 fake.new_zeros(names).index_add_(0, batch["level"], values.float())
                 for values in (ones, pixels[0][:half, 0], pixels[0][half : 2 * half, 0])
             ]
-            parts = torch.stack([loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near, loss_other])
+            parts = torch.stack(
+                [loss_d, loss_heads, loss_g, loss_rec, loss_div, loss_fix, loss_near, loss_other, loss_part]
+            )
             distance = (fake[:half] - fake[half:]).abs().mean()
             return {"steps": torch.ones(()), "losses": parts, "by_level": torch.stack(by_level), "distance": distance}
 
@@ -247,20 +244,35 @@ class Run:
             total = total + factor * (near * alone * batch["scale"]).mean()
         return total
 
+    def _part(self, fake: Tensor, batch: dict) -> Tensor:
+        """Reconstruction of what was composed in: its window, enlarged, against the other reference's; mean over B."""
+        rows = batch["parts"]
+        if not len(rows):
+            return fake.new_zeros(())
+        half = len(batch["windows"])
+        grid = F.affine_grid(batch["windows"][rows], (len(rows), *fake.shape[1:]), align_corners=False)
+        theirs = batch["references"].roll(2, 0)[rows]
+        made = [F.grid_sample(x[rows], grid, padding_mode="border", align_corners=False) for x in fake.split(half)]
+        with autocast(self.device):
+            with torch.no_grad():
+                wanted = self.classifier.pyramid(
+                    F.grid_sample(theirs, grid, padding_mode="border", align_corners=False)
+                )
+            got = self.classifier.pyramid(torch.cat(made))
+        levels = batch["level"][rows].repeat(2)
+        open_level = {
+            name: (levels == i).float().view(-1, *[1] * (wanted[name].dim() - 1)).expand(-1, 1, *wanted[name].shape[2:])
+            for i, name in enumerate(LEVELS)
+        }
+        wanted = {name: f.repeat(2, *[1] * (f.dim() - 1)) for name, f in wanted.items()}
+        return losses.reconstruction(got, wanted, open_level, self.preset.reconstruction) * len(rows) / half
+
     def _other_label(self, fake: Tensor, again: dict[str, Tensor], batch: dict) -> Tensor:
         """Under another label the classifier must name it and the reference's edges must stay; mean over the batch."""
         logits = again["fc8"].float() * self.classifier.level_std[-1]
         named = F.cross_entropy(logits, batch["labels"], reduction="none")  # (B,)
         moved = losses.other_layout(fake, batch["references"].repeat(2, 1, 1, 1))  # (B,)
         return ((self.preset.other_label * named + self.preset.other_layout * moved) * batch["relabel"]).mean()
-
-    @torch.no_grad()
-    def _update_pattern(self, fake: Tensor, level: Tensor) -> None:
-        """Each drawn level's fine detail enters its running mean, halved after PATTERN_HALF_LIFE references."""
-        detail = losses.fine_detail(fake).unflatten(0, (2, -1)).mean(0)  # (B/2, 1, S, S)
-        count = level.bincount(minlength=len(self.pattern)).view(-1, 1, 1, 1)
-        mean = torch.zeros_like(self.pattern).index_add_(0, level, detail) / count.clamp(min=1)
-        self.pattern.lerp_(mean, 1 - 0.5 ** (count / PATTERN_HALF_LIFE))
 
     def _update(self, which: int, loss: Tensor) -> None:
         optimiser = self.optimisers[which]
@@ -280,7 +292,6 @@ class Run:
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "ema": self.ema.state_dict(),
-            "pattern": self.pattern,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "scaler": self.scaler.state_dict(),
         }
@@ -294,7 +305,6 @@ class Run:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.ema.load_state_dict(state["ema"])
-        self.pattern.copy_(state["pattern"])
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.scaler.load_state_dict(state["scaler"])
@@ -385,7 +395,7 @@ def train(
     gathered: dict[str, Tensor] = {}
     total = steps * run.preset.batch if steps else run.preset.images
     with (
-        _graceful() as stop,
+        graceful() as stop,
         tqdm(total=total, initial=run.images_seen, unit="image", desc=run.preset.name, disable=not progress) as bar,
     ):
         while not stop.is_set():
@@ -441,18 +451,3 @@ def summarise(run: Run, gathered: dict[str, Tensor], seconds: float) -> dict:
         "distance": round(float(gathered["distance"]) / steps, 4),
         "scores": scores,
     }
-
-
-@contextmanager
-def _graceful():
-    """An event that Ctrl-C or SIGTERM sets, so that the step in hand ends and the state is saved."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {s: signal.signal(s, lambda *_: stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)

@@ -1,4 +1,4 @@
-"""A student's hands: notebooks 04 and 09 in JupyterLab, in headless Chromium, with the mouse.
+"""A student's hands: notebooks 04, 08 and 09 in JupyterLab, in headless Chromium, with the mouse.
 
     pip install playwright && python -m pytest tests/test_browser.py
 
@@ -141,3 +141,22 @@ def test_a_painted_region_is_repainted(run_notebook):
     no_errors(page)
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "09-painted.png")
+
+
+def test_the_study_hides_its_pair_after_a_second(run_notebook):
+    page = run_notebook("08_study", "button:has-text('start')")
+    start = page.locator("button.jupyter-button:has-text('start')")
+    start.scroll_into_view_if_needed()
+    start.click()
+    pair = page.locator(".pair")
+    pair.wait_for(state="visible", timeout=MINUTE)
+    asked = time.monotonic()
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / "08-pair.png")
+    pair.wait_for(state="hidden", timeout=10_000)  # by the browser: nothing was asked of the kernel
+    assert time.monotonic() - asked < 3
+    page.screenshot(path=SHOTS / "08-hidden.png")
+    page.locator("button.jupyter-button:has-text('the left one')").click()
+    page.wait_for_selector("text=Training: the photograph was at the", timeout=MINUTE)
+    page.wait_for_selector("text=(2 of 36)", timeout=MINUTE)
+    no_errors(page)

@@ -97,6 +97,17 @@ def test_touched_counts_every_cell_with_a_pixel_of_the_region():
     assert cells.nonzero().tolist() == [[0, 1], [1, 1], [2, 1]]
 
 
+def test_windows_enlarge_the_box_around_a_region():
+    region = torch.zeros(2, 1, 64, 64)
+    region[0, :, 8:24, 16:48] = 1  # an ellipse would have the same box
+    grid = torch.nn.functional.affine_grid(masks.windows(region), (2, 1, 64, 64), align_corners=False)
+    image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = torch.nn.functional.grid_sample(image, grid, align_corners=False)
+    cut = torch.nn.functional.interpolate(image[:1, :, 8:24, 16:48], (64, 64), mode="bilinear")
+    torch.testing.assert_close(seen[:1, :, 4:-4, 2:-2], cut[..., 4:-4, 2:-2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(seen[1:], image[1:], atol=1e-4, rtol=1e-4)  # an empty region: all of it
+
+
 def test_composed_samples_are_of_type_2_and_closed_where_the_other_comes_in():
     drawn = masks.draw(3000, 64, PRESETS["photos64"].shares, torch.Generator().manual_seed(1))
     composed = drawn.composed.flatten(1).amax(1) > 0

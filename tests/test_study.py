@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyramid import study, widgets
+from pyramid import study, study_panel
 from pyramid.__main__ import main
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS
@@ -176,7 +176,7 @@ def test_panel_asks_writes_and_goes_on_where_it_stopped(tiny_model, tmp_path):
     for i in range(3):
         paths.append(tmp_path / f"{i}.png")
         Image.new("RGB", (40, 40), (80 * i, 90, 200)).save(paths[-1])
-    panel = widgets.study_panel(tiny_model, "ann", tmp_path, each=1, photographs=paths)
+    panel = study_panel.study_panel(tiny_model, "ann", tmp_path, each=1, photographs=paths)
     show, (start, left, right), status = panel.children[0], panel.children[1].children, panel.children[2]
     assert left.disabled and show.value == ""
     start.click()
@@ -186,7 +186,7 @@ def test_panel_asks_writes_and_goes_on_where_it_stopped(tiny_model, tmp_path):
     right.click()
     assert "animation: hide-2 " in show.value
     total = study.TRAINING + 2 * len(LEVELS) + 5
-    again = widgets.StudySession(tiny_model, torch.zeros(3, 3, 32, 32), "ann", tmp_path / "ann.jsonl", each=1)
+    again = study_panel.StudySession(tiny_model, torch.zeros(3, 3, 32, 32), "ann", tmp_path / "ann.jsonl", each=1)
     assert (again.total, len(again.left)) == (total, total - 2)
     while not left.disabled:
         left.click()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import CLASSES, tiny_run
-from pyramid import losses
+from pyramid import masks
 from pyramid.checkpoints import load_state
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS
@@ -171,18 +171,6 @@ def test_classes_must_fit_the_classifier():
         type(run)(run.preset, run.photos, run.classifier, run.frozen, 0)
 
 
-def test_running_pattern_is_the_mean_detail_of_its_level():
-    """Fed with one level's same image again and again, it comes to that image's detail; others stay at zero."""
-    run = tiny_run()
-    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    for _ in range(16):
-        run._update_pattern(image.expand(64, -1, -1, -1), torch.full((32,), 2))
-    detail = losses.fine_detail(image)[0]
-    # 16 x 32 references are two half-lives of 256: three quarters of it are there
-    torch.testing.assert_close(run.pattern[2], 0.75 * detail, atol=1e-5, rtol=1e-4)
-    assert run.pattern[[0, 1, 3, 4, 5, 6, 7, 8]].abs().max() == 0
-
-
 def test_composed_references_take_cells_of_another_class():
     run = tiny_run()
     half = run.preset.batch // 2
@@ -194,6 +182,23 @@ def test_composed_references_take_cells_of_another_class():
     assert all(torch.equal(plain[name], mixed[name]) for name in LEVELS if name != "conv3")
     assert torch.equal(mixed["conv3"][:half, :, 0, 0], plain["conv3"][:half, :, 0, 0].roll(2, 0))
     assert torch.equal(mixed["conv3"][..., 1:], plain["conv3"][..., 1:])
+
+
+def test_a_part_is_compared_in_its_own_window():
+    """Right where the window shows the other reference, whatever is around; the tiny preset has rows of all levels."""
+    run = tiny_run()
+    half = run.preset.batch // 2
+    batch = run.draw(torch.Generator().manual_seed(0))
+    composed = torch.zeros(half, 1, 32, 32)
+    assert run._part(batch["references"].repeat(2, 1, 1, 1), batch | {"parts": torch.arange(0)}) == 0
+    composed[:2, :, 8:24, 4:20] = 1
+    batch |= {"composed": composed, "parts": torch.arange(2), "windows": masks.windows(composed)}
+    batch["level"] = torch.full((half,), LEVELS.index("conv4"))
+    others = batch["references"].roll(2, 0)
+    right = torch.where(composed > 0, others, batch["references"])
+    right[..., 3:25, 3:21] = others[..., 3:25, 3:21]  # a pixel more all round, for the interpolation
+    wrong = run._part(batch["references"].repeat(2, 1, 1, 1), batch).item()
+    assert wrong > 0 and run._part(right.repeat(2, 1, 1, 1), batch).item() < 1e-3 * wrong
 
 
 def test_another_label_costs_only_where_it_was_drawn():
