@@ -337,8 +337,11 @@ def parser() -> argparse.ArgumentParser:
     c = add(relabel, "a picture's layout under another class label")
     c.add_argument("image", help="path of a picture")
     c.add_argument("label", help="class it is to become")
-    c.add_argument("--levels", default="conv4", help="levels that are kept, with commas (default: %(default)s)")
-    c.add_argument("--strength", type=float, default=0.0, help="0 … 1, how far they are turned down (default: 0)")
+    levels, strength = ",".join(editing.RELABEL_LEVELS), editing.RELABEL_STRENGTH
+    c.add_argument("--levels", default=levels, help="levels that are kept, with commas (default: %(default)s)")
+    c.add_argument(
+        "--strength", type=float, default=strength, help="0 … 1, how far they are turned down (default: %(default)s)"
+    )
     _common(c)
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")

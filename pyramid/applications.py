@@ -21,7 +21,6 @@ from pyramid.supervised import draw_edges
 
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
 REPAINT_LEVEL = "conv4"
-RELABEL_LEVELS, RELABEL_STRENGTH = ("conv4",), 0.5
 REIMAGINE_LEVEL = "conv4"
 BATCH = 50
 READ_SCENES = RANGES["scenes"][:2000]  # training scenes that the reader of materials is fitted to
@@ -113,7 +112,7 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
         rows, columns = (region > 0).nonzero(as_tuple=True)
         top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
         placement = (left / size, top / size, right / size, bottom / size)
-        label = model.classes[int(labels[i])]
+        label = model.classes[int(labels[other])]
         result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label)
         crops = torch.cat([p[..., top:bottom, left:right] for p in (result, foreground, background)])
         inside = model.features(F.interpolate(crops, (size, size), mode="bicubic", antialias=True).clamp(-1, 1))
@@ -155,7 +154,7 @@ def measure_materials(model: SemanticPyramid, images: Tensor, labels: Tensor, nu
         repainted.append(reader(model.generate(features, mask, labels[rows], seed=seed + i)))
         mixed = editing.composed_features(features, parts, regions[rows].to(model.device), level)
         mask = editing.repaint_masks({level: regions[rows]})
-        composed.append(reader(model.generate(mixed, mask, labels[rows], seed=seed + i)))
+        composed.append(reader(model.generate(mixed, mask, labels[others[rows]], seed=seed + i)))
     original = torch.cat([reader(part) for part in images.split(BATCH)])
     repainted, composed, theirs = torch.cat(repainted), torch.cat(composed), truth[others]
     tell = (truth >= 0) & (theirs >= 0) & (truth != theirs)
@@ -185,7 +184,7 @@ def measure_relabel(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     results, others = [], []
     for i in range(len(images)):
         label = model.classes[int(new[i])]
-        results.append(editing.relabel(model, images[i : i + 1], label, RELABEL_LEVELS, RELABEL_STRENGTH, (seed + i,)))
+        results.append(editing.relabel(model, images[i : i + 1], label, seeds=(seed + i,)))
         of_class = (labels == new[i]).nonzero().flatten()
         others.append(images[of_class[torch.randint(len(of_class), (), generator=generator)]])
     made, other = torch.cat(results), torch.stack(others)

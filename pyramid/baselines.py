@@ -124,7 +124,7 @@ def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed:
         return model.generate(mixed, editing.repaint_masks({level: inside}), labels, seed=seed + i)
 
     made = {
-        "pyramid": _in_batches(ours, x, front, region, y),
+        "pyramid": _in_batches(ours, x, front, region, y.roll(-1, 0)),
         "copy and paste": copy_paste(x, front, region),
         "feathered": editing.feather(x, front, region),
         "Poisson": poisson(x, front, region),

@@ -128,6 +128,9 @@ class Run:
         other = torch.randint(1, max(len(self.photos.classes), 2), (half,), generator=generator).to(device)
         relabel = drawn.relabel.to(device) & (len(self.photos.classes) > 1)
         labels = torch.where(relabel, (real_labels + other) % len(self.photos.classes), real_labels)
+        # a composed part comes under its own label; the whole is judged under the background's
+        part = drawn.composed.flatten(1).any(1)
+        told = torch.where(part.to(device), real_labels.roll(2, 0), labels)
         z = torch.randn(2 * half, self.generator.z_size, generator=generator).to(device)
         reach = int(p.image_size * p.shift)
         down, right = torch.randint(-reach, reach + 1, (2, half), generator=generator).to(device)
@@ -137,9 +140,10 @@ class Run:
             "masks": {name: m.to(device).repeat(2, *[1] * (m.dim() - 1)) for name, m in drawn.masks.items()},
             "level": drawn.level.to(device),
             "composed": drawn.composed.to(device),
-            "parts": drawn.composed.flatten(1).any(1).nonzero().flatten().to(device),  # rows with a composed part
+            "parts": part.nonzero().flatten().to(device),  # rows with a composed part
             "windows": masks.windows(drawn.composed).to(device),
-            "labels": labels.repeat(2),
+            "labels": told.repeat(2),  # the generator's
+            "judged": labels.repeat(2),  # the discriminator's
             "relabel": relabel.repeat(2),
             "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
             "z": z,
@@ -179,7 +183,7 @@ class Run:
             fake_stages = self.frozen(fake_seen[:half])  # the heads see one z of each reference
 
         # discriminator
-        real_labels, labels = batch["real_labels"], batch["labels"]
+        real_labels, labels = batch["real_labels"], batch["judged"]
         with autocast(self.device):
             pixels = self.discriminator.pixels(
                 torch.cat([real_seen, fake_seen.detach()]), torch.cat([real_labels, labels])

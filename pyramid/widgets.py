@@ -329,19 +329,20 @@ def placement(region: Tensor, across: float, down: float, large: float) -> editi
 
 
 def relabel_picture(
-    model: SemanticPyramid, photo: Tensor, label: str, level: str, strength: float, seed: int
+    model: SemanticPyramid, photo: Tensor, label: str, levels: tuple[str, ...], strength: float, seed: int
 ) -> Figure:
     """What the re-labelling panel shows: the photograph and three seeds under the new label."""
     seeds = range(seed, seed + 3)
-    images = editing.relabel(model, photo, label, (level,), strength, seeds)
+    images = editing.relabel(model, photo, label, levels, strength, seeds)
     return _row([photo, images], ["photograph", *(f"{label}, seed {s}" for s in seeds)])
 
 
 def relabel_panel(model: SemanticPyramid, photographs: list[Path] | None = None) -> ipywidgets.Widget:
     """A photograph's layout under another label; the strength turns the layout down."""
     label = ipywidgets.Dropdown(options=model.classes, description="label")
-    level = ipywidgets.Dropdown(options=CONV_LEVELS[1:], value="conv4", description="keeps")
-    strength = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.05, description="strength")
+    kept = [editing.RELABEL_LEVELS, *((name,) for name in CONV_LEVELS[1:])]
+    level = ipywidgets.Dropdown(options=[(" + ".join(names), names) for names in kept], description="keeps")
+    strength = ipywidgets.FloatSlider(value=editing.RELABEL_STRENGTH, min=0, max=1, step=0.05, description="strength")
     seed = _seed()
     panel = Panel(
         "relabelled",
