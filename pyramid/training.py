@@ -40,7 +40,7 @@ SAVE_MINUTES = 4.0  # between checkpoints and sample grids, unless told
 GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 #: instance or only class: the levels where the reconstruction leaves it open, and their factors
-RETRIEVAL_LEVELS = {"conv5": 1.0, "fc7": 2.0}
+RETRIEVAL_LEVELS = {"conv4": 0.5, "conv5": 1.5, "fc7": 3.0}
 LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other", "part")  # in the metrics file, loss_<name>
 GALLERY = 1024  # other photographs among which a reference must be found
 
