@@ -19,6 +19,9 @@ from pyramid.data import CACHE
 from pyramid.errors import InputError
 
 
+CHUNK = 8  # images in one pass: on a CPU four times as fast as 64, since the maps of 8 stay in its caches
+
+
 class Extractor:
     """EfficientNet-lite0 with its ImageNet weights; images resized to `side` pixels, bicubic."""
 
@@ -35,9 +38,12 @@ class Extractor:
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) in [-1, 1] -> (B, 1280) float32."""
-        x = F.interpolate(images.to(self.device), (self.side, self.side), mode="bicubic", antialias=False)
+        return torch.cat([self._pass(part.to(self.device)) for part in images.split(CHUNK)]).cpu()
+
+    def _pass(self, images: Tensor) -> Tensor:
+        x = F.interpolate(images, (self.side, self.side), mode="bicubic", antialias=False)
         x = (x * 127.5 / 128).contiguous(memory_format=torch.channels_last)
-        return self.network.extract_features(x).mean((2, 3)).float().cpu()
+        return self.network.extract_features(x).mean((2, 3)).float()
 
 
 def _fused(network: EfficientNet) -> EfficientNet:

@@ -36,7 +36,7 @@ class Preset:
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
-    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # beta, levels, closed, several
+    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1)  # beta, levels, closed, several
     fixed_pattern: float = 40.0  # weight of the fine detail common to images of one class and level (ours)
     retrieval: float = 2.4  # weight of finding the reference among others, `training.RETRIEVAL_LEVELS` (ours)
     part: float = 5.0  # factor on the reconstruction weights for the part that is composed in, by itself (ours)
@@ -44,7 +44,7 @@ class Preset:
     other_layout: float = 16.0  # weight, under another label, of the reference's edges staying (ours)
     ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
     shares: MaskShares = field(
-        default_factory=lambda: MaskShares(closed=0.07, levels=(0.08, 0.08, 0.10, 0.14, 0.18, 0.18, 0.24))
+        default_factory=lambda: MaskShares(closed=0.07, levels=(0.08, 0.08, 0.12, 0.14, 0.18, 0.22, 0.18))
     )
     shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
 

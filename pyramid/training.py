@@ -40,7 +40,8 @@ SAVE_MINUTES = 4.0  # between checkpoints and sample grids, unless told
 GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 #: instance or only class: the levels where the reconstruction leaves it open, and their factors
-RETRIEVAL_LEVELS = {"conv4": 0.5, "conv5": 1.5, "fc7": 3.0}
+RETRIEVAL_LEVELS = {"conv3": 0.5, "conv4": 0.5, "conv5": 1.5, "fc7": 5.0, "fc8": 0.5}
+CLASS_LEVEL = "fc8"  # says the class above all: there a photograph is found by what sets it apart from its class
 LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other", "part")  # in the metrics file, loss_<name>
 GALLERY = 1024  # other photographs among which a reference must be found
 
@@ -88,6 +89,8 @@ class Run:
             for name, part in parts.items():
                 part.append(features[name].flatten(1).half())
         self.gallery = {name: torch.cat(part) for name, part in parts.items()}
+        last, labels = self.gallery[CLASS_LEVEL].float(), self.photos.labels
+        self.class_means = torch.stack([last[labels == c].mean(0) for c in range(len(self.photos.classes))])  # (K, K)
 
     @property
     def images_seen(self) -> int:
@@ -242,9 +245,14 @@ class Run:
         level, total = batch["level"].repeat(2), 0.0
         for name, factor in RETRIEVAL_LEVELS.items():
             alone = (level == LEVELS.index(name)) & (batch["masks"]["conv1"].amax((1, 2, 3)) == 0)
-            near = losses.retrieval(
-                again[name].flatten(1), features[name].flatten(1), self.gallery[name][batch["gallery"]]
-            )  # (B,)
+            made, own = again[name].float().flatten(1), features[name].flatten(1)  # (B, D)
+            others = self.gallery[name][batch["gallery"]].float()  # (GALLERY, D)
+            if name == CLASS_LEVEL:
+                mean = self.class_means[batch["real_labels"]].repeat(2, 1)
+                others = others - self.class_means[self.photos.labels[batch["gallery"]]]
+                near = losses.retrieval(made - mean, own - mean, others, temperature=0.1)
+            else:
+                near = losses.retrieval(made, own, others)  # (B,)
             total = total + factor * (near * alone * batch["scale"]).mean()
         return total
 
