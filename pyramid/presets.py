@@ -38,7 +38,7 @@ class Preset:
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
     diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1)  # beta, levels, closed, several
     fixed_pattern: float = 40.0  # weight of the fine detail common to images of one class and level (ours)
-    retrieval: float = 2.4  # weight of finding the reference among others, `training.RETRIEVAL_LEVELS` (ours)
+    retrieval: float = 2.4  # weight of finding the reference among others, `retrieval.FACTORS` (ours)
     part: float = 5.0  # factor on the reconstruction weights for the part that is composed in, by itself (ours)
     other_label: float = 8.0  # weight, under another label, of the classifier naming it (ours)
     other_layout: float = 16.0  # weight, under another label, of the reference's edges staying (ours)

@@ -33,17 +33,14 @@ from pyramid.figures import save_grid
 from pyramid.generator import Generator
 from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.presets import Preset, from_dict
+from pyramid.retrieval import Gallery
 
 BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of metrics.jsonl
 SAVE_MINUTES = 4.0  # between checkpoints and sample grids, unless told
 GRID_REFERENCES = 8
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
-#: instance or only class: the levels where the reconstruction leaves it open, and their factors
-RETRIEVAL_LEVELS = {"conv3": 0.5, "conv4": 0.5, "conv5": 1.5, "fc7": 5.0, "fc8": 0.5}
-CLASS_LEVEL = "fc8"  # says the class above all: there a photograph is found by what sets it apart from its class
 LOSSES = ("d", "heads", "g", "rec", "div", "fix", "near", "other", "part")  # in the metrics file, loss_<name>
-GALLERY = 1024  # other photographs among which a reference must be found
 
 
 class Run:
@@ -77,20 +74,7 @@ class Run:
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
         self._measure_feature_std()
-        self._encode_gallery()
-
-    @torch.no_grad()
-    def _encode_gallery(self) -> None:
-        """The photographs' features at RETRIEVAL_LEVELS, in half precision: level -> (N, D)."""
-        parts = {name: [] for name in RETRIEVAL_LEVELS}
-        for pixels in self.photos.images.split(256):
-            with autocast(self.device):
-                features = self.classifier.pyramid(from_bytes(pixels))
-            for name, part in parts.items():
-                part.append(features[name].flatten(1).half())
-        self.gallery = {name: torch.cat(part) for name, part in parts.items()}
-        last, labels = self.gallery[CLASS_LEVEL].float(), self.photos.labels
-        self.class_means = torch.stack([last[labels == c].mean(0) for c in range(len(self.photos.classes))])  # (K, K)
+        self.gallery = Gallery(self.classifier, photos)
 
     @property
     def images_seen(self) -> int:
@@ -151,7 +135,7 @@ class Run:
             "scale": torch.where(relabel, 0.5, 1.0).repeat(2),
             "z": z,
             "shift": (down, right),
-            "gallery": torch.randint(len(self.photos), (GALLERY,), generator=generator).to(device),
+            "gallery": self.gallery.draw(generator),
         }
 
     @torch.no_grad()
@@ -218,7 +202,7 @@ class Run:
         per_pair = losses.diversity(fake[:half], fake[half:], batch["z"][:half], batch["z"][half:])
         loss_div = (beta * per_pair).mean()
         loss_fix = losses.fixed_pattern(fake[:half], fake[half:], batch["level"][0::2] == batch["level"][1::2])
-        loss_near = self._retrieval(again, features, batch)
+        loss_near = self.gallery.loss(again, features, batch)
         loss_other = self._other_label(fake, again, batch)
         loss_part = self._part(fake, batch)
         weighted = p.fixed_pattern * loss_fix + p.retrieval * loss_near + p.part * loss_part
@@ -239,22 +223,6 @@ class Run:
             )
             distance = (fake[:half] - fake[half:]).abs().mean()
             return {"steps": torch.ones(()), "losses": parts, "by_level": torch.stack(by_level), "distance": distance}
-
-    def _retrieval(self, again: dict[str, Tensor], features: dict[str, Tensor], batch: dict) -> Tensor:
-        """`losses.retrieval` of the samples that had one of RETRIEVAL_LEVELS alone, mean over the batch."""
-        level, total = batch["level"].repeat(2), 0.0
-        for name, factor in RETRIEVAL_LEVELS.items():
-            alone = (level == LEVELS.index(name)) & (batch["masks"]["conv1"].amax((1, 2, 3)) == 0)
-            made, own = again[name].float().flatten(1), features[name].flatten(1)  # (B, D)
-            others = self.gallery[name][batch["gallery"]].float()  # (GALLERY, D)
-            if name == CLASS_LEVEL:
-                mean = self.class_means[batch["real_labels"]].repeat(2, 1)
-                others = others - self.class_means[self.photos.labels[batch["gallery"]]]
-                near = losses.retrieval(made - mean, own - mean, others, temperature=0.1)
-            else:
-                near = losses.retrieval(made, own, others)  # (B,)
-            total = total + factor * (near * alone * batch["scale"]).mean()
-        return total
 
     def _part(self, fake: Tensor, batch: dict) -> Tensor:
         """Reconstruction of what was composed in: its window, enlarged, against the other reference's; mean over B."""
