@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from pyramid.checkpoints import find_model, load_weights, read_card, save_weights, write_card
 from pyramid.classifier import Classifier, Judge
@@ -135,7 +136,16 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
     model = SemanticPyramid(preset, classes, classifier, judge, generator, card)
     for network in (classifier, judge, generator):
         network.to(device or default_device()).eval().requires_grad_(False)
+    _fix_weights(model.generator)
     return model
+
+
+def _fix_weights(generator: Generator) -> None:
+    """Spectral norms divided into the weights once, not at every image; channels last: twice as fast for one image."""
+    for module in [m for m in generator.modules() if parametrize.is_parametrized(m)]:
+        for name in list(module.parametrizations):
+            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    generator.to(memory_format=torch.channels_last)
 
 
 def load_classifiers(name: str | Path) -> tuple[Classifier, Judge]:

@@ -9,6 +9,7 @@ import torch
 
 import pyramid
 from pyramid import checkpoints, masks
+from pyramid.generator import Generator
 from pyramid.levels import LEVELS
 from pyramid.model import load_discriminator
 from pyramid.scenes import render
@@ -55,6 +56,18 @@ def test_same_seed_same_pixels_and_samples_differ(model):
     first, again = (model.generate(features, masks.level("fc8"), samples=2, seed=5) for _ in range(2))
     assert torch.equal(first, again) and not torch.equal(first[0], first[1])
     assert first.abs().max() <= 1 and first.isfinite().all()
+
+
+def test_fixed_weights_make_the_images_of_the_network_that_was_trained(model):
+    """`load` divides the spectral norms into the weights; the network of the file divides at every image."""
+    trained = Generator(model.preset, len(model.classes))
+    checkpoints.load_weights(checkpoints.find_model(model.preset.name) / "generator.safetensors", trained)
+    features, at = model.features(references(model)[:2]), masks.level("conv3").at(model.image_size, 2)
+    labels = features["fc8"].argmax(1)
+    with torch.no_grad():
+        expected = trained.eval()(features, at, model.noise(2, 3), labels)
+    made = model.generate(features, masks.level("conv3"), labels, seed=3)
+    torch.testing.assert_close(made, expected, rtol=0, atol=1e-3)
 
 
 def test_fine_levels_keep_more_of_the_photograph_than_deep_ones(model):
