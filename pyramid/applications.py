@@ -22,7 +22,7 @@ from pyramid.supervised import draw_edges
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
 REPAINT_LEVEL = "conv4"
 REIMAGINE_LEVEL = "conv4"
-BATCH = 50
+BATCH = 10
 READ_SCENES = RANGES["scenes"][:2000]  # training scenes that the reader of materials is fitted to
 
 

@@ -18,7 +18,7 @@ from pyramid.inversion import invert
 from pyramid.model import SemanticPyramid
 from pyramid.supervised import draw_edges
 
-BATCH = 50
+BATCH = 10
 SHOWN = 6  # photographs of each use kept for the figure
 
 

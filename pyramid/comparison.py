@@ -12,7 +12,7 @@ from pyramid.extractors import Extractor
 from pyramid.inversion import invert
 from pyramid.model import SemanticPyramid
 
-BATCH = 50
+BATCH = 10
 PAIRS = 20  # photographs of which two images are made, for the distance of two seeds
 METHODS = ("generator", "inversion")
 

@@ -65,10 +65,7 @@ def evaluate(
         floor["kid"] = metrics.kernel_distances(real["frechet"], other["frechet"], seed)[0]
         rows = {}
         for name in ROWS:
-            rows[name], sets = _measure_level(model, images, labels, name, seed, extractors, bar)
-            sets = [sets] + [
-                _more_samples(model, images, labels, name, seed + k, extractors, bar) for k in range(1, seeds)
-            ]
+            rows[name], sets = _measure_level(model, images, labels, name, seed, seeds, extractors, bar)
             for key in real:
                 distances = [metrics.frechet_distance(fitted[key], metrics.fit_gaussian(made[key])) for made in sets]
                 rows[name] |= {key: float(np.mean(distances)), f"{key}_spread": float(np.std(distances))}
@@ -98,50 +95,39 @@ def real_features(extract: Extractor | Inception, pixels: Tensor) -> Tensor:
     return features
 
 
-def _batches(model: SemanticPyramid, pixels: Tensor, labels: Tensor, name: str, seed: int):
-    """Batches of (samples, photographs, labels, features, mask, batch's seed); one sample a reference."""
+@torch.no_grad()
+def _measure_level(
+    model, pixels, labels, name, seed, seeds, extractors, bar
+) -> tuple[dict[str, float | dict], list[dict[str, Tensor]]]:
+    """The columns of single images, with their intervals, and the extractors' features of one sample each a seed."""
     mask = masks.closed() if name == "closed" else masks.level(name)
+    sets: list[dict[str, list[Tensor]]] = [{key: [] for key in extractors} for _ in range(seeds)]
+    singles: dict[str, list[Tensor]] = {"judge": [], "psnr": []}
+    gallery, twins, agreeing = [], [], {"made": [], "real": []}
     for i in range(0, len(pixels), BATCH):
         photo, y = from_bytes(pixels[i : i + BATCH]), labels[i : i + BATCH]
         features = model.features(photo)
-        start = seed * 7919 + 2 * i
-        made = from_bytes(to_bytes(model.generate(features, mask, y, seed=start)))
-        yield made, photo.to(model.device), y, features, mask, start
 
+        def sample(start: int, features=features, y=y) -> Tensor:
+            return from_bytes(to_bytes(model.generate(features, mask, y, seed=start)))
 
-@torch.no_grad()
-def _more_samples(model, pixels, labels, name, seed, extractors, bar) -> dict[str, Tensor]:
-    """Features of one more sample of every reference, by extractor: (N, D)."""
-    parts: dict[str, list[Tensor]] = {key: [] for key in extractors}
-    for made, *_ in _batches(model, pixels, labels, name, seed):
-        for key, extract in extractors.items():
-            parts[key].append(extract(made))
-        bar.update(len(made))
-    return {key: torch.cat(part) for key, part in parts.items()}
-
-
-@torch.no_grad()
-def _measure_level(
-    model, pixels, labels, name, seed, extractors, bar
-) -> tuple[dict[str, float | dict], dict[str, Tensor]]:
-    """The columns of single images, with their intervals, and the extractors' features of one sample each."""
-    parts: dict[str, list[Tensor]] = {key: [] for key in extractors}
-    singles: dict[str, list[Tensor]] = {"judge": [], "psnr": []}
-    gallery, twins, agreeing = [], [], {"made": [], "real": []}
-    for made, photo, y, features, mask, start in _batches(model, pixels, labels, name, seed):
-        for key, extract in extractors.items():
-            parts[key].append(extract(made))
-        singles["judge"].append((model.judge(made).argmax(1).cpu() == y.cpu()).float())
-        singles["psnr"].append(metrics.psnr(made, photo).cpu())
-        if sum(map(len, gallery)) < GALLERY:
-            gallery.append(made.cpu())
-            twins.append(from_bytes(to_bytes(model.generate(features, mask, y, seed=start + 1))).cpu())
-            if name in LEVELS:
-                with autocast(model.device):
-                    again = model.features(made)
-                for key, pyramid in (("made", again), ("real", features)):
-                    agreeing[key].append(pyramid[name].flatten(1).float().cpu())
-        bar.update(len(made))
+        for k, parts in enumerate(sets):
+            made = sample((seed + k) * 7919 + 2 * i)
+            for key, extract in extractors.items():
+                parts[key].append(extract(made))
+            bar.update(len(made))
+            if k > 0:
+                continue
+            singles["judge"].append((model.judge(made).argmax(1).cpu() == y.cpu()).float())
+            singles["psnr"].append(metrics.psnr(made, photo.to(model.device)).cpu())
+            if sum(map(len, gallery)) < GALLERY:
+                gallery.append(made.cpu())
+                twins.append(sample(seed * 7919 + 2 * i + 1).cpu())
+                if name in LEVELS:
+                    with autocast(model.device):
+                        again = model.features(made)
+                    for key, pyramid in (("made", again), ("real", features)):
+                        agreeing[key].append(pyramid[name].flatten(1).float().cpu())
     shown, twin = torch.cat(gallery)[:GALLERY], torch.cat(twins)[:GALLERY]
     columns = {key: torch.cat(values) for key, values in singles.items()}
     columns["z_distance"] = (shown - twin).abs().mean((1, 2, 3))
@@ -153,7 +139,7 @@ def _measure_level(
         share = key in ("judge", "top5")
         found = metrics.wilson_interval(int(values.sum()), len(values)) if share else metrics.bootstrap_interval(values)
         row[key], row["intervals"][key] = found[0], list(found[1:])
-    return row, {key: torch.cat(part) for key, part in parts.items()}
+    return row, [{key: torch.cat(part) for key, part in parts.items()} for parts in sets]
 
 
 def _same_class_distance(pixels: Tensor, labels: Tensor) -> float:

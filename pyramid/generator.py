@@ -5,7 +5,8 @@
 from the deep end, where z enters, to the pixels; linear layers in place of convolutions at fc7 and fc8.
 Ours: the mask itself is a further input channel of that convolution, so that "closed" and "zero" differ;
 so is noise where the mask is closed: what is not given is left to chance. z and the class label also set
-every conditional batch norm.
+every conditional batch norm. And fc8 comes in as what sets the reference apart from its label's photographs:
+the label says the rest, and beside it that part is too small to be learnt from.
 """
 
 import torch
@@ -45,6 +46,9 @@ class Generator(nn.Module):
         self.global_z, self.noise = preset.global_z, noise_shapes(preset)
         self.z_size = z_size(preset)
         self.embedding = nn.Embedding(classes, CLASS_EMBEDDING)
+        #: mean and deviation of fc8 over the training photographs of each label: (K, K), rows are labels
+        self.register_buffer("class_mean", torch.zeros(classes, classes))
+        self.register_buffer("class_std", torch.ones(classes, classes))
         condition = preset.global_z + CLASS_EMBEDDING
         table = shapes(preset.image_size, preset.classifier_width, classes)
         units, *widths, last = preset.generator_channels
@@ -90,7 +94,8 @@ class Generator(nn.Module):
             if name == "conv5":
                 x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
             m = masks[name]
-            given = [m * features[name], m]
+            f = self.within_class(features[name], labels) if name == "fc8" else features[name]
+            given = [m * f, m]
             if name in noise:
                 given.append((1 - m) * noise[name])
             x = block(x, c) + self.inject[name](torch.cat(given, 1))
@@ -98,3 +103,12 @@ class Generator(nn.Module):
                 x = self.attention[name](x)
         x = self.last(x, c)  # (B, last, S, S)
         return torch.tanh(self.to_rgb(F.relu(self.norm(x, c))).float())
+
+    def within_class(self, fc8: Tensor, labels: Tensor) -> Tensor:
+        """How fc8 (B, K) differs from the mean of its label, in deviations d, as d exp(-d^2 / 16).
+
+        Up to two deviations that is about d; far outside a label's spread, as under a label that is not the
+        reference's, it is nothing.
+        """
+        d = (fc8 - self.class_mean[labels]) / self.class_std[labels]  # (B, K)
+        return d * torch.exp(-d.square() / 16)

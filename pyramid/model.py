@@ -135,17 +135,16 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
     load_weights(folder / "generator.safetensors", generator, card["sha256"]["generator"])
     model = SemanticPyramid(preset, classes, classifier, judge, generator, card)
     for network in (classifier, judge, generator):
-        network.to(device or default_device()).eval().requires_grad_(False)
+        network.to(device or default_device(), memory_format=torch.channels_last).eval().requires_grad_(False)
     _fix_weights(model.generator)
     return model
 
 
 def _fix_weights(generator: Generator) -> None:
-    """Spectral norms divided into the weights once, not at every image; channels last: twice as fast for one image."""
+    """Spectral norms are divided into the weights once, not again at every image."""
     for module in [m for m in generator.modules() if parametrize.is_parametrized(m)]:
         for name in list(module.parametrizations):
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-    generator.to(memory_format=torch.channels_last)
 
 
 def load_classifiers(name: str | Path) -> tuple[Classifier, Judge]:

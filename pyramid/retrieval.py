@@ -14,7 +14,7 @@ from pyramid.device import autocast
 from pyramid.levels import LEVELS
 
 #: factor of each level; conv1 and conv2 cannot be mistaken, and from conv3 on it is harder with every level
-FACTORS = {"conv3": 0.5, "conv4": 0.5, "conv5": 1.5, "fc7": 5.0, "fc8": 0.5}
+FACTORS = {"conv3": 1.0, "conv4": 0.5, "conv5": 1.5, "fc7": 5.0, "fc8": 1.0}
 CLASS_LEVEL = "fc8"  # says the class above all: there a photograph is found by what sets it apart from its class
 OTHERS = 1024  # photographs among which a reference must be found
 
@@ -34,7 +34,10 @@ class Gallery:
                 part.append(features[name].flatten(1).half())
         self.features = {name: torch.cat(part) for name, part in parts.items()}
         last = self.features[CLASS_LEVEL].float()
-        self.class_means = torch.stack([last[self.labels == c].mean(0) for c in range(len(photos.classes))])  # (K, K)
+        groups = [last[self.labels == c] for c in range(len(photos.classes))]
+        #: of fc8 over the photographs of each class, (K, K); a class of one or none has mean 0 and deviation 1
+        self.class_mean = torch.stack([g.mean(0) if len(g) > 1 else torch.zeros_like(last[0]) for g in groups])
+        self.class_std = torch.stack([g.std(0) if len(g) > 1 else torch.ones_like(last[0]) for g in groups])
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """Indices of OTHERS photographs, int64."""
@@ -51,8 +54,8 @@ class Gallery:
             made, own = again[name].float().flatten(1), features[name].flatten(1)  # (B, D)
             others = self.features[name][batch["gallery"]].float()  # (OTHERS, D)
             if name == CLASS_LEVEL:
-                mean = self.class_means[batch["real_labels"]].repeat(2, 1)  # (B, K)
-                others = others - self.class_means[self.labels[batch["gallery"]]]
+                mean = self.class_mean[batch["real_labels"]].repeat(2, 1)  # (B, K)
+                others = others - self.class_mean[self.labels[batch["gallery"]]]
                 near = losses.retrieval(made - mean, own - mean, others, temperature=0.1)
             else:
                 near = losses.retrieval(made, own, others)  # (B,)

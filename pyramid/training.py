@@ -61,6 +61,9 @@ class Run:
             self.generator = _place(Generator(preset, len(photos.classes)), device)
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
         average = get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life))
+        self.gallery = Gallery(self.classifier, photos)
+        self.generator.class_mean.copy_(self.gallery.class_mean)
+        self.generator.class_std.copy_(self.gallery.class_std.clamp(min=1e-3))
         self.ema = AveragedModel(self.generator, multi_avg_fn=average)  # parameters averaged, buffers copied
         self.optimisers = [
             torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
@@ -74,7 +77,6 @@ class Run:
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
         self._measure_feature_std()
-        self.gallery = Gallery(self.classifier, photos)
 
     @property
     def images_seen(self) -> int:

@@ -114,3 +114,15 @@ def test_generator_without_spectral_norm_has_plain_weights():
     assert len(convs) > 10
     largest = [float(torch.linalg.svdvals(m.weight.flatten(1))[0]) for m in convs]
     assert max(abs(value - 1) for value in largest) > 0.2  # not normalised
+
+
+def test_fc8_enters_as_what_sets_it_apart_from_its_label():
+    """Two deviations above the label's mean: 2 exp(-4 / 16); under another label, a hundred away: nothing."""
+    with seeded(5):
+        generator = Generator(PRESET, 2)
+    generator.class_mean.copy_(torch.tensor([[10.0, 0.0], [0.0, 10.0]]))
+    generator.class_std.copy_(torch.tensor([[0.5, 0.1], [0.1, 0.1]]))
+    fc8 = torch.tensor([[11.0, 0.0], [11.0, 0.0]])
+    own, other = generator.within_class(fc8, torch.tensor([0, 1]))
+    torch.testing.assert_close(own, torch.tensor([2 * 0.77880078, 0.0]))
+    torch.testing.assert_close(other, torch.zeros(2))

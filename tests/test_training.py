@@ -235,3 +235,13 @@ def test_watch_sees_every_save(tmp_path):
     train(tiny_run(), tmp_path, steps=4, progress=False, save_minutes=0.0, watch=lambda folder: seen.append(folder))
     assert seen == [tmp_path] * 5  # after each step and at the end
     assert len(list(tmp_path.glob("samples-*.png"))) == 4
+
+
+def test_the_generator_knows_the_mean_of_every_label():
+    run = tiny_run()
+    with torch.no_grad():
+        fc8 = run.classifier.pyramid(run.photos.images.float() / 127.5 - 1)["fc8"]
+    for c in range(len(CLASSES)):
+        group = fc8[run.photos.labels == c]
+        torch.testing.assert_close(run.generator.class_mean[c], group.mean(0), rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(run.ema.module.class_std[c], group.std(0).clamp(min=1e-3), rtol=1e-2, atol=1e-3)
