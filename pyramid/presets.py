@@ -36,15 +36,16 @@ class Preset:
     r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
     # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
     reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
-    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1)  # beta, levels, closed, several
+    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.3, 0.5, 0.5, 0.1)  # beta, levels, closed, several
     fixed_pattern: float = 40.0  # weight of the fine detail common to images of one class and level (ours)
-    retrieval: float = 2.4  # weight of finding the reference among others, `retrieval.FACTORS` (ours)
+    # weight of finding the reference among other photographs, level by level (ours)
+    retrieval: tuple[float, ...] = (0.0, 0.0, 2.4, 1.2, 9.6, 28.8, 1.2)
     part: float = 5.0  # factor on the reconstruction weights for the part that is composed in, by itself (ours)
     other_label: float = 8.0  # weight, under another label, of the classifier naming it (ours)
     other_layout: float = 16.0  # weight, under another label, of the reference's edges staying (ours)
     ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
     shares: MaskShares = field(
-        default_factory=lambda: MaskShares(closed=0.07, levels=(0.08, 0.08, 0.12, 0.14, 0.18, 0.22, 0.18))
+        default_factory=lambda: MaskShares(closed=0.07, levels=(0.06, 0.06, 0.11, 0.13, 0.18, 0.32, 0.14))
     )
     shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
 
@@ -67,7 +68,12 @@ def from_dict(values: dict) -> Preset:
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("photos64", 64),
+        Preset(
+            "photos64",
+            64,
+            fixed_pattern=60.0,
+            shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.10, 0.12, 0.20, 0.24, 0.24)),
+        ),
         Preset(
             "scenes64",
             64,
@@ -82,6 +88,8 @@ PRESETS = {
             images=150_000,
             r1_weight=0.2,
             reconstruction=(12.0, 9.0, 7.0, 6.0, 8.0, 5.0, 4.0),
+            diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1),
+            retrieval=(0.0, 0.0, 2.4, 1.2, 3.6, 12.0, 9.6),
             shares=MaskShares(closed=0.06, levels=(0.10, 0.12, 0.12, 0.14, 0.16, 0.16, 0.20)),
         ),
         Preset(
@@ -101,6 +109,14 @@ PRESETS = {
             images=90_000,
             r1_weight=0.2,
             reconstruction=(12.0, 9.0, 7.0, 6.0, 6.0, 4.0, 3.0),
+            # ten minutes are for the pyramid itself: no composed parts, no losses of another label
+            diversity=(0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1),
+            fixed_pattern=10.0,
+            retrieval=(0.0, 0.0, 0.0, 0.0, 1.6, 1.6, 0.0),
+            part=0.0,
+            other_label=0.0,
+            other_layout=0.0,
+            shares=MaskShares(closed=0.07, compose=0.0, levels=(0.10, 0.10, 0.10, 0.14, 0.16, 0.16, 0.24)),
             ema_half_life=2_000,
         ),
         Preset(
@@ -123,7 +139,7 @@ PRESETS = {
 
 WITHOUT = {  # what a run can leave out, and what becomes of the preset
     "adversarial": {"adversarial": "none", "head_weight": 0.0, "r1_weight": 0.0},
-    "reconstruction": {"reconstruction": (0.0,) * 7, "retrieval": 0.0},
+    "reconstruction": {"reconstruction": (0.0,) * 7, "retrieval": (0.0,) * 7},
     "diversity": {"diversity": (0.0,) * 9},
     "fixed-pattern": {"fixed_pattern": 0.0},
     "heads": {"head_weight": 0.0},

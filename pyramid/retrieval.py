@@ -13,20 +13,19 @@ from pyramid.data import Photos, from_bytes
 from pyramid.device import autocast
 from pyramid.levels import LEVELS
 
-#: factor of each level; conv1 and conv2 cannot be mistaken, and from conv3 on it is harder with every level
-FACTORS = {"conv3": 1.0, "conv4": 0.5, "conv5": 1.5, "fc7": 5.0, "fc8": 1.0}
 CLASS_LEVEL = "fc8"  # says the class above all: there a photograph is found by what sets it apart from its class
 OTHERS = 1024  # photographs among which a reference must be found
 
 
 class Gallery:
-    """The training photographs' features at the levels of FACTORS, in half precision: level -> (N, D)."""
+    """The training photographs' features at the levels that have a weight, in half precision: level -> (N, D)."""
 
     @torch.no_grad()
-    def __init__(self, classifier: Classifier, photos: Photos):
-        """classifier: frozen, on the device of the photographs."""
+    def __init__(self, classifier: Classifier, photos: Photos, weights: tuple[float, ...]):
+        """classifier: frozen, on the device of the photographs; weights: in the order of LEVELS."""
         self.labels = photos.labels
-        parts: dict[str, list[Tensor]] = {name: [] for name in FACTORS}
+        self.weights = {name: weight for name, weight in zip(LEVELS, weights, strict=True) if weight}
+        parts: dict[str, list[Tensor]] = {name: [] for name in {*self.weights, CLASS_LEVEL}}
         for pixels in photos.images.split(256):
             with autocast(pixels.device):
                 features = classifier.pyramid(from_bytes(pixels))
@@ -44,12 +43,12 @@ class Gallery:
         return torch.randint(len(self.labels), (OTHERS,), generator=generator).to(self.labels.device)
 
     def loss(self, again: dict[str, Tensor], features: dict[str, Tensor], batch: dict) -> Tensor:
-        """`losses.retrieval` of the samples that had one of the levels alone, mean over the batch.
+        """`losses.retrieval` of the samples that had a level alone, times its weight; mean over the batch.
 
         again, features: level -> (B, …) of the generated images and of their references; batch: of `Run.draw`.
         """
-        level, total = batch["level"].repeat(2), 0.0
-        for name, factor in FACTORS.items():
+        level, total = batch["level"].repeat(2), again[CLASS_LEVEL].new_zeros(())
+        for name, weight in self.weights.items():
             alone = (level == LEVELS.index(name)) & (batch["masks"]["conv1"].amax((1, 2, 3)) == 0)
             made, own = again[name].float().flatten(1), features[name].flatten(1)  # (B, D)
             others = self.features[name][batch["gallery"]].float()  # (OTHERS, D)
@@ -59,5 +58,5 @@ class Gallery:
                 near = losses.retrieval(made - mean, own - mean, others, temperature=0.1)
             else:
                 near = losses.retrieval(made, own, others)  # (B,)
-            total = total + factor * (near * alone * batch["scale"]).mean()
+            total = total + weight * (near * alone * batch["scale"]).mean()
         return total

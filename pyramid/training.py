@@ -61,7 +61,7 @@ class Run:
             self.generator = _place(Generator(preset, len(photos.classes)), device)
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
         average = get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life))
-        self.gallery = Gallery(self.classifier, photos)
+        self.gallery = Gallery(self.classifier, photos, preset.retrieval)
         self.generator.class_mean.copy_(self.gallery.class_mean)
         self.generator.class_std.copy_(self.gallery.class_std.clamp(min=1e-3))
         self.ema = AveragedModel(self.generator, multi_avg_fn=average)  # parameters averaged, buffers copied
@@ -207,7 +207,7 @@ class Run:
         loss_near = self.gallery.loss(again, features, batch)
         loss_other = self._other_label(fake, again, batch)
         loss_part = self._part(fake, batch)
-        weighted = p.fixed_pattern * loss_fix + p.retrieval * loss_near + p.part * loss_part
+        weighted = p.fixed_pattern * loss_fix + loss_near + p.part * loss_part
         self._update(0, loss_g + loss_rec + loss_div + loss_other + weighted)
         self.discriminator.requires_grad_(True)
 

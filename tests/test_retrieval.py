@@ -9,6 +9,7 @@ from pyramid import retrieval
 from pyramid.data import Photos
 from pyramid.levels import LEVELS
 
+WEIGHTS = (0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 8.0)  # of conv5 and fc8
 FC8 = torch.tensor([[10.0, 1.0], [10.0, -1.0], [1.0, 10.0], [-1.0, 10.0]])  # class means (10, 0) and (0, 10)
 
 
@@ -24,7 +25,7 @@ class Lookup:
 def gallery():
     pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1).expand(4, 3, 32, 32)
     return retrieval.Gallery(
-        Lookup(), Photos(pixels, torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.bool), ("a", "b"))
+        Lookup(), Photos(pixels, torch.tensor([0, 0, 1, 1]), torch.zeros(4, dtype=torch.bool), ("a", "b")), WEIGHTS
     )
 
 
@@ -42,10 +43,10 @@ def batch(name, conv1=0.0):
 def test_fc8_is_compared_by_what_sets_it_apart_from_its_class(gallery):
     """Less the class means: own (0, 1), others (0, -1) and (1, 0); cosines 1, -1 and 0, temperature 0.1."""
     features = dict.fromkeys(LEVELS, FC8[[0, 0]])
-    expected = retrieval.FACTORS["fc8"] * math.log(1 + math.exp(-20) + math.exp(-10))
-    assert gallery.loss(features, features, batch("fc8")).item() == pytest.approx(expected, abs=1e-6)
+    expected = 8.0 * math.log(1 + math.exp(-20) + math.exp(-10))
+    assert gallery.loss(features, features, batch("fc8")).item() == pytest.approx(expected, abs=1e-5)
     mistaken = dict.fromkeys(LEVELS, FC8[[1, 1]])
-    expected = retrieval.FACTORS["fc8"] * (20 + math.log(1 + math.exp(-20) + math.exp(-10)))
+    expected = 8.0 * (20 + math.log(1 + math.exp(-20) + math.exp(-10)))
     assert gallery.loss(mistaken, features, batch("fc8")).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -53,7 +54,7 @@ def test_other_levels_are_compared_as_they_are(gallery):
     """Cosines of photograph 1 to photographs 0, 1 and 2 over 0.02."""
     features, mistaken = dict.fromkeys(LEVELS, FC8[[0, 0]]), dict.fromkeys(LEVELS, FC8[[1, 1]])
     scores = torch.tensor([99 / 101, 1.0, 0.0]) / 0.02
-    expected = retrieval.FACTORS["conv5"] * float(scores.logsumexp(0) - scores[0])
+    expected = 2.0 * float(scores.logsumexp(0) - scores[0])
     assert gallery.loss(mistaken, features, batch("conv5")).item() == pytest.approx(expected, rel=1e-3)
 
 
