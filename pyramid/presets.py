@@ -71,7 +71,9 @@ PRESETS = {
         Preset(
             "photos64",
             64,
-            fixed_pattern=60.0,
+            fixed_pattern=100.0,
+            retrieval=(0.0, 0.0, 2.4, 1.2, 11.0, 34.0, 1.2),
+            part=6.0,
             shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.10, 0.12, 0.20, 0.24, 0.24)),
         ),
         Preset(

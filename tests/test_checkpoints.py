@@ -19,8 +19,9 @@ def saved(tiny_model, tmp_path):
 def test_saved_model_loads_to_half_precision(tiny_model, saved):
     loaded = model.load(saved, device="cpu")
     assert loaded.classes == CLASSES and loaded.preset == tiny_model.preset
-    for ours, theirs in zip(tiny_model.generator.parameters(), loaded.generator.parameters(), strict=True):
-        assert torch.equal(ours.half().float(), theirs)
+    for part in ("classifier", "judge"):
+        for ours, theirs in zip(*(getattr(m, part).parameters() for m in (tiny_model, loaded)), strict=True):
+            assert torch.equal(ours.half().float(), theirs)
 
 
 def test_one_changed_byte_is_noticed(saved):

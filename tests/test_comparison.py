@@ -23,7 +23,7 @@ class Pixels:
 def result(tiny_model, monkeypatch):
     monkeypatch.setattr(comparison, "Extractor", Pixels)
     monkeypatch.setattr(comparison, "invert", partial(inversion.invert, steps=12))
-    return comparison.compare(tiny_model, tiny_photos(20), ["conv2", "fc7"], count=12, side=32, progress=False)
+    return comparison.compare(tiny_model, tiny_photos(20), ["conv2", "fc7"], count=comparison.BATCH, side=32, progress=False)
 
 
 def test_every_level_has_both_methods_and_all_columns(result):
@@ -40,7 +40,7 @@ def test_every_level_has_both_methods_and_all_columns(result):
 
 def test_the_generators_row_is_what_it_gives_outside(result, tiny_model):
     photos = tiny_photos(20)
-    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))[:12]
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))[: comparison.BATCH]
     x = photos.images[order].float() / 127.5 - 1
     made = tiny_model.generate(tiny_model.features(x), masks.level("conv2"), photos.labels[order], seed=0)
     row = result["rows"]["conv2"]["generator"]
