@@ -72,9 +72,10 @@ PRESETS = {
             "photos64",
             64,
             fixed_pattern=100.0,
-            retrieval=(0.0, 0.0, 2.4, 1.2, 11.0, 34.0, 1.2),
+            diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.15, 0.5, 0.5, 0.1),
+            retrieval=(0.0, 0.0, 2.4, 1.2, 9.6, 50.0, 1.2),
             part=6.0,
-            shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.10, 0.12, 0.20, 0.24, 0.24)),
+            shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.09, 0.10, 0.15, 0.34, 0.22)),
         ),
         Preset(
             "scenes64",
