@@ -103,10 +103,11 @@ def relabel(args: argparse.Namespace) -> None:
     photo = data.open_image(args.image, model.image_size)
     levels = args.levels.split(",")
     seeds = range(args.seed, args.seed + args.samples)
-    images = editing.relabel(model, photo, args.label, levels, args.strength, seeds).cpu()
+    strength = model.preset.relabel_strength if args.strength is None else args.strength
+    images = editing.relabel(model, photo, args.label, levels, strength, seeds).cpu()
     edges = draw_edges(photo)
     titles = ["picture", "its edges", *(f"{args.label}, seed {seed}" for seed in seeds)]
-    title = f"{', '.join(levels)} kept at {1 - args.strength:.0%}"
+    title = f"{', '.join(levels)} kept at {1 - strength:.0%}"
     figure = figures.show_grid(torch.cat([photo, edges, images])[None], titles, title=title)
     _save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.label}.png")
 
@@ -337,11 +338,9 @@ def parser() -> argparse.ArgumentParser:
     c = add(relabel, "a picture's layout under another class label")
     c.add_argument("image", help="path of a picture")
     c.add_argument("label", help="class it is to become")
-    levels, strength = ",".join(editing.RELABEL_LEVELS), editing.RELABEL_STRENGTH
+    levels = ",".join(editing.RELABEL_LEVELS)
     c.add_argument("--levels", default=levels, help="levels that are kept, with commas (default: %(default)s)")
-    c.add_argument(
-        "--strength", type=float, default=strength, help="0 … 1, how far they are turned down (default: %(default)s)"
-    )
+    c.add_argument("--strength", type=float, help="0 … 1, how far they are turned down (default: the model's own)")
     _common(c)
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")

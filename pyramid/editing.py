@@ -17,9 +17,9 @@ from pyramid.masks import Masks, soft, touched
 from pyramid.masks import level as one_level
 from pyramid.model import SemanticPyramid
 
-#: what re-labelling keeps unless told otherwise, and how far it turns it down: a fifth of two fine levels holds the
-#: edges and leaves surface and colour to the label (chosen on 1,200 held-out training photographs)
-RELABEL_LEVELS, RELABEL_STRENGTH = ("conv2", "conv3"), 0.8
+#: what re-labelling keeps unless told otherwise: about a fifth of two fine levels holds the edges and leaves surface
+#: and colour to the label
+RELABEL_LEVELS = ("conv2", "conv3")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the model's square
 
@@ -194,16 +194,18 @@ def relabel(
     photo: Tensor,
     label: str,
     levels: Sequence[str] = RELABEL_LEVELS,
-    strength: float = RELABEL_STRENGTH,
+    strength: float | None = None,
     seeds: Sequence[int] = (0,),
 ) -> Tensor:
     """A photograph's levels, turned down, under another class label: volcano to snowy mountain (section 4, figure 10).
 
-    strength: in [0, 1], how far the mask amounts of `levels` are turned down, so that the label has more to say.
+    strength: in [0, 1], how far the mask amounts of `levels` are turned down, so that the label has more to say;
+        None takes the preset's `relabel_strength`.
 
     Raises InputError for an unknown label or level, or a strength outside [0, 1].
     """
     model.label_index(label)
+    strength = model.preset.relabel_strength if strength is None else strength
     if not 0 <= strength <= 1:
         raise InputError(f"The strength must lie in [0, 1], not {strength:g}.")
     features = model.features(fit(photo, model.image_size))

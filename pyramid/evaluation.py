@@ -15,7 +15,7 @@ from pyramid.extractors import Extractor, Inception
 from pyramid.levels import LEVELS
 from pyramid.model import SemanticPyramid
 
-GALLERY = 500  # references among which one is looked up
+GALLERY = 500  # references among which one is looked up; the references are taken so many at a time
 BATCH = 8  # small, since a CPU is three times as fast where the maps stay in its caches
 ROWS = (*LEVELS, "closed")
 PAPER = {"conv1": 2.89, "fc8": 29.34}  # FID on Places365, 6,000 photographs: other data, another extractor
@@ -103,7 +103,7 @@ def _measure_level(
     mask = masks.closed() if name == "closed" else masks.level(name)
     sets: list[dict[str, list[Tensor]]] = [{key: [] for key in extractors} for _ in range(seeds)]
     singles: dict[str, list[Tensor]] = {"judge": [], "psnr": []}
-    gallery, twins, agreeing = [], [], {"made": [], "real": []}
+    gallery, twins, agreeing = [], [], _Agreement()
     for i in range(0, len(pixels), BATCH):
         photo, y = from_bytes(pixels[i : i + BATCH]), labels[i : i + BATCH]
         features = model.features(photo)
@@ -123,23 +123,42 @@ def _measure_level(
             if sum(map(len, gallery)) < GALLERY:
                 gallery.append(made.cpu())
                 twins.append(sample(seed * 7919 + 2 * i + 1).cpu())
-                if name in LEVELS:
-                    with autocast(model.device):
-                        again = model.features(made)
-                    for key, pyramid in (("made", again), ("real", features)):
-                        agreeing[key].append(pyramid[name].flatten(1).float().cpu())
+            if name in LEVELS:
+                with autocast(model.device):
+                    again = model.features(made)
+                agreeing.add(again[name], features[name], y)
     shown, twin = torch.cat(gallery)[:GALLERY], torch.cat(twins)[:GALLERY]
     columns = {key: torch.cat(values) for key, values in singles.items()}
     columns["z_distance"] = (shown - twin).abs().mean((1, 2, 3))
     if name in LEVELS:
-        made, real = (torch.cat(agreeing[key])[:GALLERY] for key in ("made", "real"))
-        columns |= metrics.agreement(made, real, labels[:GALLERY].cpu())
+        columns |= agreeing.columns()
     row: dict = {"fixed_pattern": metrics.fixed_pattern_ratio(shown), "intervals": {}}
     for key, values in columns.items():
         share = key in ("judge", "top5")
         found = metrics.wilson_interval(int(values.sum()), len(values)) if share else metrics.bootstrap_interval(values)
         row[key], row["intervals"][key] = found[0], list(found[1:])
     return row, [{key: torch.cat(part) for key, part in parts.items()} for parts in sets]
+
+
+class _Agreement:
+    """`metrics.agreement` over galleries of GALLERY references, one after the other; none is kept once measured."""
+
+    def __init__(self):
+        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.measured: list[dict[str, Tensor]] = []
+
+    def add(self, generated: Tensor, reference: Tensor, labels: Tensor) -> None:
+        self.waiting.append((generated.flatten(1).float().cpu(), reference.flatten(1).float().cpu(), labels.cpu()))
+        if sum(len(y) for _, _, y in self.waiting) >= GALLERY:
+            whole = [torch.cat(part) for part in zip(*self.waiting, strict=True)]
+            self.measured.append(metrics.agreement(*(part[:GALLERY] for part in whole)))
+            self.waiting = [tuple(part[GALLERY:] for part in whole)]
+
+    def columns(self) -> dict[str, Tensor]:
+        """A last gallery that is not full would be an easier one: it counts only where there is no other."""
+        if not self.measured:
+            self.measured.append(metrics.agreement(*(torch.cat(part) for part in zip(*self.waiting, strict=True))))
+        return {key: torch.cat([part[key] for part in self.measured]) for key in self.measured[0]}
 
 
 def _same_class_distance(pixels: Tensor, labels: Tensor) -> float:

@@ -342,7 +342,9 @@ def relabel_panel(model: SemanticPyramid, photographs: list[Path] | None = None)
     label = ipywidgets.Dropdown(options=model.classes, description="label")
     kept = [editing.RELABEL_LEVELS, *((name,) for name in CONV_LEVELS[1:])]
     level = ipywidgets.Dropdown(options=[(" + ".join(names), names) for names in kept], description="keeps")
-    strength = ipywidgets.FloatSlider(value=editing.RELABEL_STRENGTH, min=0, max=1, step=0.05, description="strength")
+    strength = ipywidgets.FloatSlider(
+        value=model.preset.relabel_strength, min=0, max=1, step=0.02, description="strength"
+    )
     seed = _seed()
     panel = Panel(
         "relabelled",

@@ -23,7 +23,9 @@ class Pixels:
 def result(tiny_model, monkeypatch):
     monkeypatch.setattr(comparison, "Extractor", Pixels)
     monkeypatch.setattr(comparison, "invert", partial(inversion.invert, steps=12))
-    return comparison.compare(tiny_model, tiny_photos(20), ["conv2", "fc7"], count=comparison.BATCH, side=32, progress=False)
+    return comparison.compare(
+        tiny_model, tiny_photos(20), ["conv2", "fc7"], count=comparison.BATCH, side=32, progress=False
+    )
 
 
 def test_every_level_has_both_methods_and_all_columns(result):

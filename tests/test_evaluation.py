@@ -69,6 +69,25 @@ def test_rows_columns_and_intervals(tiny_model, small):
     assert "±" in table and "FID (pytorch-fid)" not in table and "2 seeds" in table
 
 
+def test_the_reference_is_looked_up_among_whole_galleries(monkeypatch):
+    """Two galleries of 10 and a rest of 4: the rest, where everything is among the 5 nearest, does not count."""
+    monkeypatch.setattr(evaluation, "GALLERY", 10)
+    random = torch.Generator().manual_seed(0)
+    made, real = (torch.randn(24, 6, generator=random) for _ in range(2))
+    labels = torch.arange(24) % 3
+    agreeing = evaluation._Agreement()
+    for part in torch.arange(24).split(7):
+        agreeing.add(made[part], real[part], labels[part])
+    a, b = (f / f.norm(dim=1, keepdim=True) for f in (made, real))
+    expected = [
+        float(sum(a[i] @ b[j] > a[i] @ b[i] for j in range(start, start + 10)) < 5)
+        for start in (0, 10)
+        for i in range(start, start + 10)
+    ]
+    assert agreeing.columns()["top5"].tolist() == expected and 0 < sum(expected) < 20
+    assert len(agreeing.columns()["gain"]) == 20
+
+
 def test_a_column_is_what_its_measure_gives_alone(tiny_model, small):
     """PSNR and judge of conv2, from images made anew outside the evaluation."""
     photos = tiny_photos(40)
