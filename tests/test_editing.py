@@ -1,5 +1,7 @@
 """The four uses, on an untrained tiny model: what must hold whatever the weights are."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -115,6 +117,9 @@ def test_relabel_turns_the_amounts_down(model, monkeypatch):
     editing.relabel(model, picture(32, 32), model.classes[0], levels=("conv3", "conv4"), strength=0.25)
     mask, label = seen[0]
     assert dict(mask.amounts) == {"conv3": 0.75, "conv4": 0.75} and label == model.classes[0]
+    stubborn = replace(model, preset=replace(model.preset, relabel_strength=0.25))
+    editing.relabel(stubborn, picture(32, 32), model.classes[0])
+    assert dict(seen[1][0].amounts) == {"conv2": 0.75, "conv3": 0.75}  # the model's own strength
 
 
 @pytest.mark.parametrize(
