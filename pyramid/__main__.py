@@ -123,10 +123,11 @@ def applications(args: argparse.Namespace) -> None:
 
 
 def _write_measured(args: argparse.Namespace, name: str, result: dict, table: str) -> Path:
-    """Print the table and write the result as JSON; returns its path."""
+    """Print the table, and write the result as JSON and the table as Markdown; returns the JSON's path."""
     path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-{name}.json"
-    write_atomically(path, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
-    print(f"{table}\n\nWrote {path}")
+    for file, text in ((path, json.dumps(result, indent=1)), (path.with_suffix(".md"), table + "\n")):
+        write_atomically(file, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
+    print(f"{table}\n\nWrote {path} and {path.with_suffix('.md')}")
     return path
 
 
@@ -151,10 +152,7 @@ def baselines(args: argparse.Namespace) -> None:
     result = others.measure(model, photos, args.images, args.side, args.seed)
     pictures = result.pop("pictures")
     path = _write_measured(args, "baselines", result, others.markdown_table(result))
-    for use, rows in pictures.items():
-        grid = torch.stack([images.cpu() for images in rows.values()])
-        names = [title.replace(", ", ",\n").replace(" (", "\n(") for title in rows]
-        _save_figure(figures.show_grid(grid, rows=names), path.with_name(f"{path.stem}-{use}.png"))
+    _save_figure(figures.show_blocks(pictures), path.with_suffix(".png"))
 
 
 def _dataset(given: str | None, preset: Preset, option: str, suffix: str = "") -> str:
@@ -254,10 +252,8 @@ def evaluate(args: argparse.Namespace) -> None:
         except InputError as error:  # one sentence, and the other columns
             print(error, file=sys.stderr)
     result = evaluation.evaluate(model, photos, training, args.images, args.side, args.seed, args.seeds, inception)
-    table = evaluation.markdown_table(result)
-    out = Path(args.out or OUTPUTS / f"{Path(args.model).name}-{args.side}px.json")
-    write_atomically(out, lambda temporary: temporary.write_text(json.dumps(result, indent=1), encoding="utf-8"))
-    print(f"{table}\n\nWrote {out}")
+    path = _write_measured(args, f"{args.side}px", result, evaluation.markdown_table(result))
+    _save_figure(figures.show_level_table(result), path.with_suffix(".png"))
 
 
 def study_report(args: argparse.Namespace) -> None:
@@ -347,10 +343,10 @@ def parser() -> argparse.ArgumentParser:
     _measuring(c, 200, "applications")
 
     c = add(compare, "one pass of the generator against inversion by optimisation")
-    c.add_argument("--levels", default="conv3,conv4,fc7", help="with commas (default: %(default)s)")
+    c.add_argument("--levels", default="conv1,conv3,conv4,fc7", help="with commas (default: %(default)s)")
     _measuring(c, 100, "compare")
 
-    c = add(baselines, "three uses against paste, blending, inpainting and inversion")
+    c = add(baselines, "the four uses against paste, blending, inpainting, colour transfer and inversion")
     _measuring(c, 100, "baselines")
 
     c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from pyramid import editing, masks
 from pyramid.data import Photos, from_bytes, to_bytes
+from pyramid.errors import InputError
 from pyramid.extractors import Extractor
 from pyramid.materials import MaterialReader, cell_materials
 from pyramid.metrics import bootstrap_interval, fit_gaussian, frechet_distance, wilson_interval
@@ -69,9 +70,9 @@ def measure_repaint(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
         x, region, y = images[i : i + BATCH], regions[i : i + BATCH], labels[i : i + BATCH]
         outside, features = 1 - near[i : i + BATCH], model.features(x)
         mask = editing.repaint_masks({REPAINT_LEVEL: region})
-        first, second = (model.generate(features, mask, y, seed=seed + 2 * i + k) for k in (0, 1))
-        plain = model.generate(features, masks.level("conv1"), y, seed=seed + 2 * i)
-        free = [model.generate(features, masks.level(REPAINT_LEVEL), y, seed=seed + 2 * i + k) for k in (0, 1)]
+        first, second = (model.generate(features, mask, y, seed=seed + 2 * i + k).cpu() for k in (0, 1))
+        plain = model.generate(features, masks.level("conv1"), y, seed=seed + 2 * i).cpu()
+        free = [model.generate(features, masks.level(REPAINT_LEVEL), y, seed=seed + 2 * i + k).cpu() for k in (0, 1)]
         pasted = editing.feather(x, first, region)
         rows["repaint"].append(masked_mean((first - x).abs(), outside))
         rows["conv1"].append(masked_mean((plain - x).abs(), outside))
@@ -113,7 +114,7 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
         top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
         placement = (left / size, top / size, right / size, bottom / size)
         label = model.classes[int(labels[other])]
-        result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label)
+        result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label).cpu()
         crops = torch.cat([p[..., top:bottom, left:right] for p in (result, foreground, background)])
         inside = model.features(F.interpolate(crops, (size, size), mode="bicubic", antialias=True).clamp(-1, 1))
         greyed = torch.cat([torch.where(region.bool(), 0.0, p) for p in (result, foreground, background)])
@@ -177,19 +178,44 @@ def measure_materials(model: SemanticPyramid, images: Tensor, labels: Tensor, nu
     }
 
 
+def next_label(model: SemanticPyramid, labels: Tensor) -> Tensor:
+    """The label that re-labelling asks for: the next one, round the end. (N,) -> (N,)."""
+    return (labels + 1) % len(model.classes)
+
+
+def relabel_each(model: SemanticPyramid, images: Tensor, wanted: Tensor, seed: int) -> Tensor:
+    """Each of (N, 3, S, S) under its wanted label (N,), on the CPU."""
+    pairs = enumerate(zip(images.split(1), wanted.tolist(), strict=True))
+    return torch.cat([editing.relabel(model, x, model.classes[y], seeds=(seed + i,)).cpu() for i, (x, y) in pairs])
+
+
+def photographs_of(images: Tensor, labels: Tensor, wanted: Tensor, seed: int) -> Tensor:
+    """A random one of the photographs (N, 3, S, S) for each wanted label (M,): (M, 3, S, S).
+
+    Raises InputError where none has that label.
+    """
+    generator, chosen = torch.Generator().manual_seed(seed), []
+    for label in wanted:
+        of_class = (labels == label).nonzero().flatten()
+        if not len(of_class):
+            raise InputError(
+                f"None of the {len(images)} photographs has the label number {int(label)}; raise --images."
+            )
+        chosen.append(of_class[torch.randint(len(of_class), (), generator=generator)])
+    return images[torch.stack(chosen)]
+
+
+def layout_kept(made: Tensor, images: Tensor, others: Tensor) -> Tensor:
+    """Whether the edges of what was made are nearer to those of the image than to those of another: (N,) booleans."""
+    return (edges(made) * edges(images)).sum(1) > (edges(made) * edges(others)).sum(1)
+
+
 def measure_relabel(model: SemanticPyramid, images: Tensor, labels: Tensor, seed: int) -> dict:
     """Each photograph under the next label; its layout against a random photograph of the new class."""
-    new = (labels + 1) % len(model.classes)
-    generator = torch.Generator().manual_seed(seed)
-    results, others = [], []
-    for i in range(len(images)):
-        label = model.classes[int(new[i])]
-        results.append(editing.relabel(model, images[i : i + 1], label, seeds=(seed + i,)))
-        of_class = (labels == new[i]).nonzero().flatten()
-        others.append(images[of_class[torch.randint(len(of_class), (), generator=generator)]])
-    made, other = torch.cat(results), torch.stack(others)
-    named = model.judge(made).argmax(1) == new
-    kept = (edges(made) * edges(images)).sum(1) > (edges(made) * edges(other)).sum(1)
+    new = next_label(model, labels)
+    made = relabel_each(model, images, new, seed)
+    named = model.judge(made.to(model.device)).argmax(1).cpu() == new
+    kept = layout_kept(made, images, photographs_of(images, labels, new, seed))
     return {
         "judge names the new label": (*share(named), "at least 70 %"),
         "layout nearer to the original than to the new class": (*share(kept), "at least 80 %"),

@@ -1,7 +1,8 @@
 """What a user would otherwise pick, beside the pyramid: same photographs, same regions, one table.
 
 Copy and paste, feathering and Poisson blending (Perez et al. 2003) for composition; OpenCV's inpainting
-(Telea 2004) for repainting; inversion by optimisation for both repainting and drawings.
+(Telea 2004) for repainting; colour transfer (Reinhard et al. 2001) for re-labelling; inversion by optimisation
+for repainting, re-labelling and drawings.
 """
 
 import cv2
@@ -11,7 +12,17 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyramid import editing, masks, metrics
-from pyramid.applications import REIMAGINE_LEVEL, REPAINT_LEVEL, across_the_edge, masked_mean, random_boxes
+from pyramid.applications import (
+    REIMAGINE_LEVEL,
+    REPAINT_LEVEL,
+    across_the_edge,
+    layout_kept,
+    masked_mean,
+    next_label,
+    photographs_of,
+    random_boxes,
+    relabel_each,
+)
 from pyramid.data import Photos, from_bytes, to_bytes
 from pyramid.extractors import Extractor
 from pyramid.inversion import invert
@@ -47,6 +58,23 @@ def inpaint(photos: Tensor, region: Tensor) -> Tensor:
     return _images(fills)
 
 
+def colour_transfer(images: Tensor, others: Tensor) -> Tensor:
+    """Each image in the colours of another: mean and deviation of every Lab channel (Reinhard et al. 2001).
+
+    images, others: (B, 3, S, S) in [-1, 1]; Lab where the source has its own lab space.
+    """
+    results = []
+    for image, other in zip(images, others, strict=True):
+        lab, goal = (
+            cv2.cvtColor(np.ascontiguousarray((x.permute(1, 2, 0).numpy() + 1) / 2), cv2.COLOR_RGB2LAB)
+            for x in (image, other)
+        )
+        mean, deviation = lab.mean((0, 1)), lab.std((0, 1))
+        moved = (lab - mean) / np.maximum(deviation, 1e-6) * goal.std((0, 1)) + goal.mean((0, 1))
+        results.append(2 * torch.from_numpy(cv2.cvtColor(moved, cv2.COLOR_LAB2RGB)).permute(2, 0, 1) - 1)
+    return torch.stack(results).clamp(-1, 1)
+
+
 def _rows(images: Tensor) -> list[np.ndarray]:
     return [np.ascontiguousarray(image) for image in to_bytes(images).permute(0, 2, 3, 1).numpy()]
 
@@ -63,7 +91,7 @@ def _in_batches(work, *tensors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed: int = 0, progress=True) -> dict:
-    """Three uses, each by the pyramid and by what else there is, over the same `count` photographs.
+    """Four uses, each by the pyramid and by what else there is, over the same `count` photographs.
 
     Returns: {"settings": …, "rows": {use: {method: {figure: number}}}, "pictures": {use: {title: (SHOWN, 3, S, S)}}}.
     """
@@ -72,9 +100,12 @@ def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed:
     region = random_boxes(count, model.image_size, torch.Generator().manual_seed(seed))
     extract = Extractor(side, model.device)
     real = _in_batches(lambda _, images: extract(images), x)
+    wanted = next_label(model, y)
+    others = photographs_of(x, y, wanted, seed)
     uses = {
         "repaint": lambda: repainted(model, x, y, region, seed),
         "compose": lambda: composed(model, x, y, region, seed),
+        "relabel": lambda: relabelled(model, x, wanted, others, seed),
         "reimagine": lambda: reimagined(model, x, seed),
     }
     rows, pictures = {}, {}
@@ -84,9 +115,12 @@ def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed:
         rows[use] = {}
         for method, images in made.items():
             kid, spread = metrics.kernel_distances(real, _in_batches(lambda _, part: extract(part), images))
-            named = _in_batches(lambda _, part: model.judge(part.to(model.device)).argmax(1), images) == y
+            judged = _in_batches(lambda _, part: model.judge(part.to(model.device)).argmax(1), images)
+            named = judged == (wanted if use == "relabel" else y)
             row = {"kid": kid, "kid_spread": spread, "judge": float(named.float().mean())}
-            if use != "reimagine":
+            if use == "relabel":
+                row["layout"] = float(layout_kept(images, x, others).float().mean())
+            if use in ("repaint", "compose"):
                 row["edge"] = float(across_the_edge(images, region).mean() / across_the_edge(x, region).mean())
                 row["outside"] = float(masked_mean((images - x).abs(), 1 - region).mean())
             rows[use][method] = row
@@ -132,6 +166,25 @@ def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed:
     return {"background": x, "foreground": front}, made
 
 
+def relabelled(model: SemanticPyramid, x: Tensor, wanted: Tensor, others: Tensor, seed: int) -> tuple[dict, dict]:
+    """The same for each photograph under the label that is wanted of it (N,).
+
+    others: (N, 3, S, S), photographs of those labels; theirs are the colours that are transferred, and the fc8
+    that the search looks for, from the photograph on.
+    """
+
+    def searched(i, photo, other):
+        return invert(model.classifier, model.features(other)["fc8"], "fc8", seed=seed + i, start=photo)
+
+    made = {
+        "pyramid": relabel_each(model, x, wanted, seed),
+        "colour transfer": colour_transfer(x, others),
+        "inversion": _in_batches(searched, x, others),
+        "the photograph itself": x,
+    }
+    return {"photograph": x, "new class": others}, made
+
+
 def reimagined(model: SemanticPyramid, x: Tensor, seed: int) -> tuple[dict, dict]:
     """The same for line drawings of the photographs, no label given."""
     drawings = draw_edges(x)
@@ -151,17 +204,23 @@ def _inverted(model: SemanticPyramid, photo: Tensor, level: str, seed: int) -> T
     return invert(model.classifier, model.features(photo)[level], level, seed=seed)
 
 
+COLUMNS = {
+    "kid": ("KID to photographs", "{kid:.2f} ± {kid_spread:.2f}"),
+    "judge": ("judge names the class", "{judge:.0%}"),
+    "edge": ("edge over the originals'", "{edge:.2f}"),
+    "outside": ("outside, distance", "{outside:.2f}"),
+    "layout": ("layout nearer to the original", "{layout:.0%}"),
+}
+
+
 def markdown_table(result: dict) -> str:
     """The table of `measure` as Markdown, settings below."""
-    lines = [
-        "| use | method | KID to photographs | judge names the class | edge over the originals' | outside, distance |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = ["| use | method | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"]
+    lines.append("|---" * (len(COLUMNS) + 2) + "|")
     for use, methods in result["rows"].items():
         for method, row in methods.items():
-            edge = f"{row['edge']:.2f} | {row['outside']:.2f}" if "edge" in row else "– | –"
-            kid = f"{row['kid']:.2f} ± {row['kid_spread']:.2f}"
-            lines.append(f"| {use} | {method} | {kid} | {row['judge']:.0%} | {edge} |")
+            cells = [form.format(**row) if key in row else "–" for key, (_, form) in COLUMNS.items()]
+            lines.append(f"| {use} | {method} | " + " | ".join(cells) + " |")
     s = result["settings"]
     lines.append(f"\n{s['images']} held-out photographs, seed {s['seed']}; EfficientNet-lite0 at {s['side']} px.")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchvision.models import VGG16_Weights, vgg16
 
 from pyramid.errors import InputError
-from pyramid.levels import CHANNELS, CONV_LEVELS, CONVOLUTIONS, FC_UNITS, LEVELS
+from pyramid.levels import CHANNELS, CONV_LEVELS, CONVOLUTIONS, FC_UNITS, LEVELS, depth
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -65,27 +65,31 @@ class Classifier(nn.Module):
         #: standard deviation of every level over training photographs, in the order of LEVELS
         self.register_buffer("level_std", torch.ones(len(LEVELS)))
 
-    def pyramid_of_normalised(self, x: Tensor) -> dict[str, Tensor]:
-        """Features of already normalised images (B, 3, H, W): level -> (B, C, h, w) or (B, C)."""
+    def pyramid_of_normalised(self, x: Tensor, deepest: str = LEVELS[-1]) -> dict[str, Tensor]:
+        """Features of already normalised images (B, 3, H, W) down to a level: level -> (B, C, h, w) or (B, C)."""
         features = {}
         stages = iter(CONV_LEVELS)
         for layer in self.features:
             x = layer(x)
             if isinstance(layer, nn.MaxPool2d):
-                features[next(stages)] = x
+                name = next(stages)
+                features[name] = x
+                if name == deepest:
+                    return features
         x = self.avgpool(x).flatten(1)
         fc7 = self.classifier[:5](x)  # fc6, ReLU, dropout, fc7, ReLU
         features["fc7"] = fc7
         features["fc8"] = self.classifier[5:](fc7)
         return features
 
-    def pyramid(self, images: Tensor) -> dict[str, Tensor]:
+    def pyramid(self, images: Tensor, deepest: str = LEVELS[-1]) -> dict[str, Tensor]:
         """The feature pyramid of images in [-1, 1], each level divided by its `level_std`.
 
-        images: (B, 3, H, W). Returns level -> (B, C, h, w), or (B, C) for fc7 and fc8.
+        images: (B, 3, H, W); deepest: of the conv levels, the one to stop at, by default none.
+        Returns level -> (B, C, h, w), or (B, C) for fc7 and fc8.
         """
-        features = self.pyramid_of_normalised(normalise(images))
-        return {name: features[name] / self.level_std[i] for i, name in enumerate(LEVELS)}
+        features = self.pyramid_of_normalised(normalise(images), deepest)
+        return {name: f / self.level_std[depth(name)] for name, f in features.items()}
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, 3, H, W) in [-1, 1]."""

@@ -23,7 +23,8 @@ def compare(
     """Both methods at each level, over the first `count` photographs of an order fixed by `seed`.
 
     Returns: {"settings": …, "rows": {level: {method: {column: number}}}, "pictures": uint8 per level and method}.
-    Seconds are of this machine, an image, in batches of BATCH.
+    Seconds are of this machine, an image, in batches of BATCH. A Fréchet distance is among the columns where
+    there are more photographs than features.
     """
     order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
@@ -62,23 +63,28 @@ def _make(model, method: str, images: Tensor, labels: Tensor, level: str, seed: 
 @torch.no_grad()
 def _columns(model, extract, made, twin, images, labels, real, level) -> dict[str, float]:
     features = torch.cat([extract(part) for part in made.split(BATCH)])
-    again, given = (model.features(x)[level].cpu() for x in (made, images))
+    again, given = (torch.cat([model.features(part)[level].cpu() for part in x.split(BATCH)]) for x in (made, images))
+    named = torch.cat([model.judge(part.to(model.device)).argmax(1).cpu() for part in made.split(BATCH)])
     near = metrics.agreement(again, given, labels)
     kid, spread = metrics.kernel_distances(real, features)
+    frechet = {}
+    if len(real) > real.shape[1]:
+        frechet["frechet"] = metrics.frechet_distance(metrics.fit_gaussian(real), metrics.fit_gaussian(features))
     return {
         "cosine": float(near["cosine"].mean()),
         "top5": float(near["top5"].mean()),
         "kid": kid,
         "kid_spread": spread,
-        "judge": float((model.judge(made.to(model.device)).argmax(1).cpu() == labels).float().mean()),
+        "judge": float((named == labels).float().mean()),
         "psnr": float(metrics.psnr(made, images).mean()),
         "two_seeds": float((made[: len(twin)] - twin).abs().mean()),
-    }
+    } | frechet
 
 
 COLUMNS = {
     "seconds": ("seconds an image", "{:.4f}"),
     "cosine": ("cosine to the reference", "{:.2f}"),
+    "frechet": ("Fréchet distance (EfficientNet-lite0)", "{:.0f}"),
     "kid": ("KID (EfficientNet-lite0)", "{:.2f}"),
     "judge": ("class agreement (judge)", "{:.0%}"),
     "psnr": ("RGB PSNR, dB", "{:.1f}"),
@@ -88,11 +94,13 @@ COLUMNS = {
 
 def markdown_table(result: dict) -> str:
     """The table of `compare` as Markdown, with how many times faster the generator was."""
-    lines = ["| level | method | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 2) + "|")
+    first = next(iter(result["rows"].values()))["generator"]
+    columns = {key: column for key, column in COLUMNS.items() if key in first}
+    lines = ["| level | method | " + " | ".join(title for title, _ in columns.values()) + " |"]
+    lines.append("|---" * (len(columns) + 2) + "|")
     for level, methods in result["rows"].items():
         for method, row in methods.items():
-            cells = [form.format(row[key]) for key, (_, form) in COLUMNS.items()]
+            cells = [form.format(row[key]) for key, (_, form) in columns.items()]
             lines.append(f"| `{level}` | {method} | " + " | ".join(cells) + " |")
     faster = ", ".join(
         f"{level} {rows['inversion']['seconds'] / rows['generator']['seconds']:.0f}"

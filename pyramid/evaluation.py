@@ -172,7 +172,7 @@ def _same_class_distance(pixels: Tensor, labels: Tensor) -> float:
 
 
 COLUMNS = {
-    "frechet": ("Fréchet distance (EfficientNet-lite0)", "{:.0f}"),
+    "frechet": ("Fréchet distance (EfficientNet-lite0)", "{:.1f}"),
     "fid": ("FID (pytorch-fid)", "{:.1f}"),
     "kid": ("KID (EfficientNet-lite0)", "{:.3f}"),
     "gain": ("cosine above another of the class", "{:+.2f}"),

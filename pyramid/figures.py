@@ -2,9 +2,11 @@
 
 import io
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib import patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -50,14 +52,50 @@ def show_grid(
     inches: float = 1.15,
 ) -> Figure:
     """Images (R, C, 3, H, W) in [-1, 1] as a labelled grid; `columns` above, `rows` at the left."""
-    count_r, count_c = images.shape[:2]
     top, left = 0.3 * bool(columns) + 0.3 * bool(title), 0.8 * bool(rows)
-    width, height = count_c * inches + left, count_r * inches + top
+    width, height = images.shape[1] * inches + left, images.shape[0] * inches + top
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
+    _draw_grid(figure, images, columns, rows, left, top, inches)
+    if title:
+        figure.text(0.5, 1 - 0.02 / height, title, ha="center", va="top", fontsize=11, color=INK)
+    return figure
+
+
+def show_blocks(blocks: dict[str, dict[str, Tensor]], inches: float = 0.95) -> Figure:
+    """Grids two by two, each under its title: title -> row's name -> images (C, 3, H, W) in [-1, 1]."""
+    left, top, titles = 1.3, 0.4, list(blocks)
+    grids = [torch.stack([*rows.values()]).cpu() for rows in blocks.values()]  # (R, C, 3, H, W)
+    block = left + inches * max(grid.shape[1] for grid in grids)
+    heights = [top + inches * max(len(grid) for grid in grids[i : i + 2]) for i in range(0, len(grids), 2)]
+    figure = Figure(figsize=(block * min(2, len(grids)), sum(heights)), dpi=110, facecolor="white")
+    for i, grid in enumerate(grids):
+        x, y = left + block * (i % 2), top + sum(heights[: i // 2])
+        _draw_grid(figure, grid, None, in_two_lines(blocks[titles[i]]), x, y, inches)
+        across, down = x + 0.5 * grid.shape[1] * inches, 1 - (y - 0.08) / sum(heights)
+        figure.text(across / figure.get_figwidth(), down, titles[i], ha="center", fontsize=11, color=INK)
+    return figure
+
+
+def in_two_lines(names: Iterable[str]) -> list[str]:
+    """Names of rows, broken behind a comma or before a bracket."""
+    return [name.replace(", ", ",\n").replace(" (", "\n(") for name in names]
+
+
+def _draw_grid(
+    figure: Figure,
+    images: Tensor,
+    columns: list[str] | None,
+    rows: list[str] | None,
+    left: float,
+    top: float,
+    cell: float,
+) -> None:
+    """A grid whose upper left corner lies `left` and `top` inches from the figure's; names beside and above it."""
+    width, height = figure.get_size_inches()
     pixels = to_bytes(images).permute(0, 1, 3, 4, 2).cpu().numpy()  # (R, C, H, W, 3)
-    cell, pad = inches, 0.02 * inches
-    for r in range(count_r):
-        for c in range(count_c):
+    pad = 0.02 * cell
+    for r in range(images.shape[0]):
+        for c in range(images.shape[1]):
             box = (left + c * cell + pad, height - top - (r + 1) * cell + pad, cell - 2 * pad, cell - 2 * pad)
             axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
             axes.imshow(pixels[r, c], interpolation="bicubic")
@@ -67,9 +105,6 @@ def show_grid(
         if rows:
             y = (height - top - (r + 0.5) * cell) / height
             figure.text((left - 0.08) / width, y, rows[r], ha="right", va="center", fontsize=9, color=INK)
-    if title:
-        figure.text(0.5, 1 - 0.02 / height, title, ha="center", va="top", fontsize=11, color=INK)
-    return figure
 
 
 def pyramid_titles(first: str = "reference") -> list[str]:
@@ -158,6 +193,40 @@ def show_curves(rows: dict[str, dict[str, float]], column: str, label: str) -> F
     axes.set_ylabel(label, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
+    return figure
+
+
+LEVEL_PANELS = {  # of a level table: column, its name on the axis
+    "frechet": "Fréchet distance",
+    "kid": "KID",
+    "gain": "cosine above another\nof the class",
+    "top5": "reference in nearest 5",
+    "judge": "class agreement",
+    "z_distance": "distance of two z",
+}
+
+
+def show_level_table(result: dict) -> Figure:
+    """The columns of `evaluation.evaluate` over the levels, with their intervals or spreads."""
+    rows = result["rows"]
+    chance = {"top5": 0.01, "judge": 1 / len(result["settings"]["classes"]), "gain": 0.0}
+    marks = result["floor"] | chance | {"z_distance": result["photo_distance"]}
+    figure = Figure(figsize=(9.2, 4.4), dpi=110, facecolor="white", layout="constrained")
+    for i, (key, label) in enumerate(LEVEL_PANELS.items()):
+        axes = figure.add_subplot(2, 3, i + 1)
+        names = [name for name in rows if key in rows[name]]
+        values = np.array([rows[name][key] for name in names])
+        spread = np.array([rows[name].get(f"{key}_spread", 0.0) for name in names])
+        ends = [rows[name]["intervals"].get(key) for name in names]
+        reach = [spread, spread] if None in ends else [values - [e[0] for e in ends], [e[1] for e in ends] - values]
+        axes.bar(names, values, color=ACCENT, yerr=np.maximum(reach, 0), error_kw={"lw": 1, "capsize": 2})
+        axes.axhline(marks[key], color=INK, lw=0.9, ls=":")
+        axes.set_ylabel(label, fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.tick_params(axis="x", rotation=45)
+        axes.spines[["top", "right"]].set_visible(False)
+    note = "dotted: real against real for distances; chance for shares and cosine; two photographs of a class for z"
+    figure.supxlabel(note, fontsize=8, color=INK)
     return figure
 
 

@@ -15,9 +15,10 @@ from pyramid.levels import check_level
 
 ALPHA = 6
 VARIATION = 2 / 6.5  # V: the range of the pixels over 6.5, as in section 3.2 of the source
-RATES = (0.1, 0.05, 0.02, 0.01)  # of Adam, one after the other
-#: C, how much the features count against the priors: exact features of a fine level leave little to a prior
-WEIGHT = {"conv1": 300.0, "conv2": 300.0, "conv3": 300.0, "conv4": 100.0, "conv5": 100.0, "fc7": 30.0, "fc8": 30.0}
+RATES = (1.0, 0.3, 0.1, 0.03)  # of Adam, one after the other; a first as large as this finds light and colour
+#: C, how much the features count against the priors: of 3, 10, 30 and 100 what lets the judge name most images of
+#: 24 held-out training photographs, the smoother ones where two are alike
+WEIGHT = {"conv1": 30.0, "conv2": 30.0, "conv3": 10.0, "conv4": 10.0, "conv5": 30.0, "fc7": 30.0, "fc8": 30.0}
 
 
 def alpha_norm(images: Tensor) -> Tensor:
@@ -34,7 +35,13 @@ def total_variation(images: Tensor) -> Tensor:
 
 @torch.enable_grad()
 def invert(
-    classifier: Classifier, target: Tensor, level: str, seed: int = 0, steps: int = 400, progress: bool = False
+    classifier: Classifier,
+    target: Tensor,
+    level: str,
+    seed: int = 0,
+    steps: int = 400,
+    start: Tensor | None = None,
+    progress: bool = False,
 ) -> Tensor:
     """Images whose features match the target at one level.
 
@@ -43,19 +50,20 @@ def invert(
         target: features of B images at `level`, as `Classifier.pyramid` gives them.
         seed: of the noise that the images start from.
         steps: of Adam in all, a quarter at each of RATES.
+        start: images (B, 3, S, S) in [-1, 1] to start from instead of noise.
 
     Returns: (B, 3, S, S) in [-1, 1].
     """
     check_level(level)
-    size, count = classifier.image_size, len(target)
-    with seeded(seed):
-        images = 0.1 * torch.randn(count, 3, size, size)
-    images = images.to(target.device).requires_grad_()
+    if start is None:
+        with seeded(seed):
+            start = 0.1 * torch.randn(len(target), 3, classifier.image_size, classifier.image_size)
+    images = start.to(target.device, copy=True).requires_grad_()
     optimiser = torch.optim.Adam([images], lr=RATES[0])
     scale = target.flatten(1).square().sum(1).clamp(min=1e-8)  # (B,)
     for step in tqdm(range(steps), desc=f"inverting {level}", unit="step", disable=not progress):
         optimiser.param_groups[0]["lr"] = RATES[step * len(RATES) // steps]
-        error = (classifier.pyramid(images)[level] - target).flatten(1).square().sum(1) / scale  # (B,)
+        error = (classifier.pyramid(images, level)[level] - target).flatten(1).square().sum(1) / scale  # (B,)
         # the sum, not the mean: every image is a problem of its own
         loss = (WEIGHT[level] * error + alpha_norm(images) + total_variation(images)).sum()
         (images.grad,) = torch.autograd.grad(loss, images)

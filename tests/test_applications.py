@@ -5,6 +5,7 @@ import torch
 
 from pyramid import applications
 from pyramid.data import Photos
+from pyramid.errors import InputError
 
 
 def test_boxes_have_the_promised_sides_and_border():
@@ -41,6 +42,21 @@ def test_edges_keep_the_layout_and_ignore_the_palette():
     e, inverted = applications.edges(images), applications.edges(-0.4 * images)
     assert e.square().sum(1).tolist() == pytest.approx([1, 1], abs=1e-5)
     assert (e * inverted).sum(1).min() > 0.9 > 0.3 > (e[0] @ e[1]).item()
+
+
+def test_a_photograph_of_the_wanted_class_is_found_or_asked_for():
+    images, labels = torch.arange(5.0).view(5, 1, 1, 1), torch.tensor([0, 1, 0, 2, 1])
+    found = applications.photographs_of(images, labels, torch.tensor([2, 0, 0, 1]), seed=0).flatten()
+    assert labels[found.long()].tolist() == [2, 0, 0, 1]
+    with pytest.raises(InputError, match="label number 3"):
+        applications.photographs_of(images, labels, torch.tensor([3]), seed=0)
+
+
+def test_layout_is_kept_by_what_has_the_same_edges():
+    above, right = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), -0.5)
+    above[:, :, :32], right[..., 40:] = 0.5, 0.5
+    assert applications.layout_kept(-0.4 * above, above, right).item()
+    assert not applications.layout_kept(right, above, right).item()
 
 
 def test_every_use_is_measured(tiny_model, monkeypatch):

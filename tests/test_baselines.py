@@ -34,6 +34,17 @@ def test_poisson_takes_the_backgrounds_colours_and_the_foregrounds_detail():
     assert (blended - back)[..., :8, :].abs().max() < 0.05
 
 
+def test_colour_transfer_gives_the_others_statistics_and_keeps_the_layout():
+    random = torch.Generator().manual_seed(0)
+    photo, other = (0.2 * torch.randn(1, 3, 32, 32, generator=random).clamp(-2, 2) + shift for shift in (-0.2, 0.1))
+    torch.testing.assert_close(baselines.colour_transfer(photo, photo), photo, atol=6e-3, rtol=0)
+    moved = baselines.colour_transfer(photo, other)
+    for statistic in (torch.mean, torch.std):  # of RGB only about those of Lab, hence the tolerance
+        torch.testing.assert_close(statistic(moved, (2, 3)), statistic(other, (2, 3)), atol=0.03, rtol=0)
+    grey, flat = torch.zeros(1, 3, 32, 32), torch.full((1, 3, 32, 32), 0.4)
+    torch.testing.assert_close(baselines.colour_transfer(grey, flat), flat, atol=6e-3, rtol=0)
+
+
 def test_every_method_is_measured(tiny_model, monkeypatch):
     class Pixels:
         def __init__(self, *_):
@@ -44,6 +55,7 @@ def test_every_method_is_measured(tiny_model, monkeypatch):
 
     monkeypatch.setattr(baselines, "Extractor", Pixels)
     monkeypatch.setattr(baselines, "_inverted", lambda model, photo, level, seed: photo.flip(3))
+    monkeypatch.setattr(baselines, "invert", lambda classifier, target, level, seed, start: start)
     images = torch.randint(0, 256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     photos = Photos(images, torch.arange(12) % 3, torch.zeros(12, dtype=torch.bool), tiny_model.classes)
     result = baselines.measure(tiny_model, photos, count=8, side=32, progress=False)
@@ -51,5 +63,8 @@ def test_every_method_is_measured(tiny_model, monkeypatch):
     assert paste["outside"] == 0 and result["rows"]["repaint"]["inpainting (Telea)"]["outside"] == pytest.approx(
         0, abs=0.01
     )
-    assert {use: len(rows) for use, rows in result["rows"].items()} == {"repaint": 4, "compose": 4, "reimagine": 3}
-    assert baselines.markdown_table(result).count("\n| ") == 11
+    relabel = result["rows"]["relabel"]
+    assert relabel["the photograph itself"] == relabel["inversion"] and relabel["inversion"]["layout"] > 0.5
+    counts = {use: len(rows) for use, rows in result["rows"].items()}
+    assert counts == {"repaint": 4, "compose": 4, "relabel": 4, "reimagine": 3}
+    assert baselines.markdown_table(result).count("\n| ") == 15

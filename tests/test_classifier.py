@@ -46,6 +46,16 @@ def test_captured_maps_do_not_change_when_later_stages_run():
         assert torch.equal(feature, whole[name])
 
 
+def test_a_pyramid_down_to_a_level_is_the_beginning_of_the_whole(full_width):
+    ours, _ = full_width
+    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    with torch.no_grad():
+        whole, part = ours.pyramid(images), ours.pyramid(images, "conv2")
+    assert list(part) == ["conv1", "conv2"] and all(torch.equal(part[name], whole[name]) for name in part)
+    with torch.no_grad():
+        assert list(ours.pyramid(images, "fc7")) == list(whole)  # fc levels cost next to nothing
+
+
 def test_pool5_is_applied_once():
     """Public reproductions pooled twice before fc6: the pyramid's fc8 must be the classifier's own logits."""
     with seeded(0):

@@ -47,6 +47,14 @@ def test_seed_decides_and_the_callers_randomness_is_left_alone(tiny_model):
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_the_search_may_start_from_a_photograph_and_leaves_it_alone(tiny_model):
+    start = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    kept, target = start.clone(), tiny_model.features(start.flip(3))["fc8"]
+    assert torch.equal(inversion.invert(tiny_model.classifier, target, "fc8", steps=0, start=start), start)
+    assert not torch.equal(inversion.invert(tiny_model.classifier, target, "fc8", steps=3, start=start), start)
+    assert torch.equal(start, kept)
+
+
 def test_an_unknown_level_is_refused(tiny_model):
     with pytest.raises(InputError, match="conv9"):
         inversion.invert(tiny_model.classifier, torch.zeros(1, 4), "conv9")
