@@ -378,7 +378,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=int, default=0, help="first of z, and of the order (default: 0)")
     c.add_argument("--seeds", type=_count, default=1, help="of z, for the distances' spread (default: 1)")
     c.add_argument("--fid", nargs="?", const="", help="add FID; its Inception is fetched, or this FILE")
-    c.add_argument("--out", help="JSON file to write (default: outputs/<model>-<side>px.json)")
+    c.add_argument("--out", help="JSON file to write, beside it .md and .png (default: outputs/<model>-<side>px.json)")
 
     c = add(study_report, "confusion rates of the real/fake study, from the raters' files")
     c.add_argument("files", nargs="+", type=Path, help="answers that the study wrote (.jsonl)")
@@ -395,7 +395,7 @@ def _measuring(command: argparse.ArgumentParser, images: int, name: str) -> None
     command.add_argument("--images", type=_count, default=images, help="photographs (default: %(default)s)")
     command.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    command.add_argument("--out", help=f"JSON file to write (default: outputs/<model>-{name}.json)")
+    command.add_argument("--out", help=f"JSON file to write, beside it .md (default: outputs/<model>-{name}.json)")
 
 
 def _common(command: argparse.ArgumentParser) -> None:

@@ -110,21 +110,42 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     for i in range(len(images)):
         other = next_of_another_class(labels, i)
         background, foreground, region = images[i : i + 1], images[other : other + 1], boxes[i, 0]
-        rows, columns = (region > 0).nonzero(as_tuple=True)
-        top, bottom, left, right = int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
+        left, top, right, bottom = bounds(region)
         placement = (left / size, top / size, right / size, bottom / size)
         label = model.classes[int(labels[other])]
         result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label).cpu()
-        crops = torch.cat([p[..., top:bottom, left:right] for p in (result, foreground, background)])
-        inside = model.features(F.interpolate(crops, (size, size), mode="bicubic", antialias=True).clamp(-1, 1))
-        greyed = torch.cat([torch.where(region.bool(), 0.0, p) for p in (result, foreground, background)])
-        for features, ours, store in ((inside, 1, nearer_inside), (model.features(greyed), 2, nearer_outside)):
-            f = F.normalize(features[level].flatten(1), dim=1)
-            store.append(bool(f[0] @ f[ours] > f[0] @ f[3 - ours]))
+        nearer_inside.append(part_seen(model, result, foreground, background, region))
+        greyed = (torch.where(region.bool(), 0.0, p) for p in (result, background, foreground))
+        nearer_outside.append(nearer_to_first(model, *greyed))
     return {
         f"crop at {level} nearer to the foreground": (*share(torch.tensor(nearer_inside)), "at least 80 %"),
         "rest nearer to the background": (*share(torch.tensor(nearer_outside)), "at least 95 %"),
     }
+
+
+def bounds(region: Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what a region (H, W) holds, in pixels; right and bottom lie outside it."""
+    rows, columns = (region > 0).nonzero(as_tuple=True)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def part_seen(model: SemanticPyramid, result: Tensor, foreground: Tensor, background: Tensor, region: Tensor) -> bool:
+    """Whether a region's crop, enlarged to the whole square, is nearer to the foreground's than to the background's.
+
+    Pictures (1, 3, S, S); region (S, S).
+    """
+    left, top, right, bottom = bounds(region)
+    size = (model.image_size, model.image_size)
+    crops = (p[..., top:bottom, left:right] for p in (result, foreground, background))
+    whole = (F.interpolate(crop, size, mode="bicubic", antialias=True).clamp(-1, 1) for crop in crops)
+    return nearer_to_first(model, *whole)
+
+
+def nearer_to_first(model: SemanticPyramid, result: Tensor, first: Tensor, second: Tensor) -> bool:
+    """Whether a picture's features at the deepest map are nearer to the first's than to the second's, by cosine."""
+    features = model.features(torch.cat([result, first, second]))[editing.deepest_map(model)]
+    f = F.normalize(features.flatten(1), dim=1)
+    return bool(f[0] @ f[1] > f[0] @ f[2])
 
 
 def next_of_another_class(labels: Tensor, i: int) -> int:

@@ -19,6 +19,7 @@ from pyramid.applications import (
     layout_kept,
     masked_mean,
     next_label,
+    part_seen,
     photographs_of,
     random_boxes,
     relabel_each,
@@ -102,6 +103,7 @@ def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed:
     real = _in_batches(lambda _, images: extract(images), x)
     wanted = next_label(model, y)
     others = photographs_of(x, y, wanted, seed)
+    right = {"compose": [y, y.roll(-1)], "relabel": [wanted]}  # of a composition, the class of either part
     uses = {
         "repaint": lambda: repainted(model, x, y, region, seed),
         "compose": lambda: composed(model, x, y, region, seed),
@@ -116,8 +118,11 @@ def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed:
         for method, images in made.items():
             kid, spread = metrics.kernel_distances(real, _in_batches(lambda _, part: extract(part), images))
             judged = _in_batches(lambda _, part: model.judge(part.to(model.device)).argmax(1), images)
-            named = judged == (wanted if use == "relabel" else y)
+            named = torch.stack([judged == label for label in right.get(use, [y])]).any(0)
             row = {"kid": kid, "kid_spread": spread, "judge": float(named.float().mean())}
+            if use == "compose":
+                parts = zip(images.split(1), given["foreground"].split(1), x.split(1), region[:, 0], strict=True)
+                row["part"] = float(np.mean([part_seen(model, *part) for part in parts]))
             if use == "relabel":
                 row["layout"] = float(layout_kept(images, x, others).float().mean())
             if use in ("repaint", "compose"):
@@ -209,6 +214,7 @@ COLUMNS = {
     "judge": ("judge names the class", "{judge:.0%}"),
     "edge": ("edge over the originals'", "{edge:.2f}"),
     "outside": ("outside, distance", "{outside:.2f}"),
+    "part": ("part nearer to the foreground", "{part:.0%}"),
     "layout": ("layout nearer to the original", "{layout:.0%}"),
 }
 

@@ -7,7 +7,6 @@ with the alpha-norm R_alpha = mean |x|^6 and the total variation R_V = mean (dx^
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from pyramid.classifier import Classifier
 from pyramid.device import seeded
@@ -41,7 +40,6 @@ def invert(
     seed: int = 0,
     steps: int = 400,
     start: Tensor | None = None,
-    progress: bool = False,
 ) -> Tensor:
     """Images whose features match the target at one level.
 
@@ -49,20 +47,22 @@ def invert(
         classifier: frozen, in evaluation mode.
         target: features of B images at `level`, as `Classifier.pyramid` gives them.
         seed: of the noise that the images start from.
-        steps: of Adam in all, a quarter at each of RATES.
-        start: images (B, 3, S, S) in [-1, 1] to start from instead of noise.
+        steps: of Adam in all, as many at each of RATES.
+        start: images (B, 3, S, S) in [-1, 1] to start from instead of noise; the search keeps the smallest rate
+            then, so that it stays near them.
 
     Returns: (B, 3, S, S) in [-1, 1].
     """
     check_level(level)
+    rates = RATES if start is None else RATES[-1:]
     if start is None:
         with seeded(seed):
             start = 0.1 * torch.randn(len(target), 3, classifier.image_size, classifier.image_size)
     images = start.to(target.device, copy=True).requires_grad_()
-    optimiser = torch.optim.Adam([images], lr=RATES[0])
+    optimiser = torch.optim.Adam([images], lr=rates[0])
     scale = target.flatten(1).square().sum(1).clamp(min=1e-8)  # (B,)
-    for step in tqdm(range(steps), desc=f"inverting {level}", unit="step", disable=not progress):
-        optimiser.param_groups[0]["lr"] = RATES[step * len(RATES) // steps]
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rates[step * len(rates) // steps]
         error = (classifier.pyramid(images, level)[level] - target).flatten(1).square().sum(1) / scale  # (B,)
         # the sum, not the mean: every image is a problem of its own
         loss = (WEIGHT[level] * error + alpha_norm(images) + total_variation(images)).sum()

@@ -59,6 +59,18 @@ def test_layout_is_kept_by_what_has_the_same_edges():
     assert not applications.layout_kept(right, above, right).item()
 
 
+def test_a_part_is_seen_where_it_is(tiny_model):
+    region = torch.zeros(32, 32)
+    region[8:20, 5:30] = 1
+    assert applications.bounds(region) == (5, 8, 30, 20)
+    back, fore = (torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(k)) * 2 - 1 for k in (0, 1))
+    pasted = torch.where(region > 0, fore, back)
+    assert applications.part_seen(tiny_model, pasted, fore, back, region)
+    assert not applications.part_seen(tiny_model, back, fore, back, region)
+    beside = torch.where(region > 0, back, fore)  # the foreground everywhere but in the region
+    assert not applications.part_seen(tiny_model, beside, fore, back, region)
+
+
 def test_every_use_is_measured(tiny_model, monkeypatch):
     """The whole measurement runs, and shares lie in their intervals; the extractor is replaced by plain pixels."""
 

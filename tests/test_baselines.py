@@ -63,6 +63,7 @@ def test_every_method_is_measured(tiny_model, monkeypatch):
     assert paste["outside"] == 0 and result["rows"]["repaint"]["inpainting (Telea)"]["outside"] == pytest.approx(
         0, abs=0.01
     )
+    assert paste["part"] == 1  # what was pasted is the foreground itself
     relabel = result["rows"]["relabel"]
     assert relabel["the photograph itself"] == relabel["inversion"] and relabel["inversion"]["layout"] > 0.5
     counts = {use: len(rows) for use, rows in result["rows"].items()}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyramid import checkpoints, data
+from pyramid import baselines, checkpoints, data, evaluation
 from pyramid.__main__ import main, parser
 from test_data import bad_files
 
@@ -99,6 +99,34 @@ def test_a_preset_without_a_dataset_asks_for_one(tmp_path, monkeypatch, capsys):
         assert main(arguments) == 2
         printed = capsys.readouterr().err
         assert "--data" in printed and "photos64" in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_a_measurement_is_written_as_json_markdown_and_one_figure(tmp_path, monkeypatch):
+    """The measuring itself is replaced: by a released table, and by flat pictures of every use."""
+    monkeypatch.chdir(tmp_path)
+    card = checkpoints.read_card(checkpoints.find_model("photos64"))
+    table = {key: value for key, value in card["tables"]["levels"].items() if key not in ("markdown", "command")}
+    row = {"kid": 0.5, "kid_spread": 0.1, "judge": 0.25, "layout": 0.75}
+    uses = {
+        "settings": {"images": 1, "side": 160, "seed": 0},
+        "rows": {"relabel": {"pyramid": row}},
+        "pictures": {"relabel": {"pyramid": torch.zeros(6, 3, 64, 64)}},
+    }
+    monkeypatch.setattr("pyramid.__main__.load_photos", lambda *_: data.Photos(*[None] * 3, tuple(card["classes"])))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: table)
+    monkeypatch.setattr(baselines, "measure", lambda *_: uses)
+    for arguments, name in ((["evaluate", "--against", "b"], "photos64-224px"), (["baselines"], "photos64-baselines")):
+        assert main([*arguments, "--data", "a"]) == 0
+        written = {path.suffix for path in (tmp_path / "outputs").glob(f"{name}*")}
+        assert written == {".json", ".md", ".png"}
+        assert Image.open(tmp_path / "outputs" / f"{name}.png").width > 400
+    assert json.loads((tmp_path / "outputs/photos64-224px.json").read_text()) == table
+    assert (tmp_path / "outputs/photos64-224px.md").read_text(encoding="utf-8") == evaluation.markdown_table(
+        table
+    ) + "\n"
+    assert "| relabel | pyramid | 0.50 ± 0.10 | 25% | – | – | – | 75% |" in (
+        tmp_path / "outputs/photos64-baselines.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_models_lists_what_is_released(capsys):
