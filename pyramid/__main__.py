@@ -125,6 +125,8 @@ def applications(args: argparse.Namespace) -> None:
 def _write_measured(args: argparse.Namespace, name: str, result: dict, table: str) -> Path:
     """Print the table, and write the result as JSON and the table as Markdown; returns the JSON's path."""
     path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-{name}.json"
+    if path.suffix != ".json":
+        path = path.with_name(f"{path.name}.json")  # the table and the figure go by the same name
     for file, text in ((path, json.dumps(result, indent=1)), (path.with_suffix(".md"), table + "\n")):
         write_atomically(file, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
     print(f"{table}\n\nWrote {path} and {path.with_suffix('.md')}")
@@ -395,7 +397,9 @@ def _measuring(command: argparse.ArgumentParser, images: int, name: str) -> None
     command.add_argument("--images", type=_count, default=images, help="photographs (default: %(default)s)")
     command.add_argument("--side", type=_count, default=160, help="pixels for the extractor (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    command.add_argument("--out", help=f"JSON file to write, beside it .md (default: outputs/<model>-{name}.json)")
+    command.add_argument(
+        "--out", help=f"JSON file to write, beside it .md and .png (default: outputs/<model>-{name}.json)"
+    )
 
 
 def _common(command: argparse.ArgumentParser) -> None:

@@ -149,9 +149,9 @@ def nearer_to_first(model: SemanticPyramid, result: Tensor, first: Tensor, secon
 
 
 def next_of_another_class(labels: Tensor, i: int) -> int:
-    """Index of the next row, round the end, whose label differs from row i's."""
+    """Index of the next row, round the end, whose label differs from row i's; the next one where none does."""
     count = len(labels)
-    return next(j % count for j in range(i + 1, i + count) if labels[j % count] != labels[i])
+    return next((j % count for j in range(i + 1, i + count) if labels[j % count] != labels[i]), (i + 1) % count)
 
 
 def measure_materials(model: SemanticPyramid, images: Tensor, labels: Tensor, numbers: list[int], seed: int) -> dict:
@@ -223,7 +223,7 @@ def photographs_of(images: Tensor, labels: Tensor, wanted: Tensor, seed: int) ->
                 f"None of the {len(images)} photographs has the label number {int(label)}; raise --images."
             )
         chosen.append(of_class[torch.randint(len(of_class), (), generator=generator)])
-    return images[torch.stack(chosen)]
+    return images[torch.stack(chosen).to(images.device)]
 
 
 def layout_kept(made: Tensor, images: Tensor, others: Tensor) -> Tensor:

@@ -19,12 +19,14 @@ from pyramid.applications import (
     layout_kept,
     masked_mean,
     next_label,
+    next_of_another_class,
     part_seen,
     photographs_of,
     random_boxes,
     relabel_each,
 )
 from pyramid.data import Photos, from_bytes, to_bytes
+from pyramid.errors import InputError
 from pyramid.extractors import Extractor
 from pyramid.inversion import invert
 from pyramid.model import SemanticPyramid
@@ -94,16 +96,22 @@ def _in_batches(work, *tensors: Tensor) -> Tensor:
 def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed: int = 0, progress=True) -> dict:
     """Four uses, each by the pyramid and by what else there is, over the same `count` photographs.
 
+    KID is taken to as many other photographs: to the same ones, what returns them unchanged would come out below 0.
+
     Returns: {"settings": …, "rows": {use: {method: {figure: number}}}, "pictures": {use: {title: (SHOWN, 3, S, S)}}}.
+    Raises InputError where there are fewer than 2 * `count` photographs.
     """
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
+    if len(photos) < 2 * count:
+        raise InputError(f"There are {len(photos)} photographs, fewer than twice {count}; give more or lower --images.")
+    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))
+    order, apart = order[:count], order[count : 2 * count]
     x, y = from_bytes(photos.images[order]), photos.labels[order]
     region = random_boxes(count, model.image_size, torch.Generator().manual_seed(seed))
     extract = Extractor(side, model.device)
-    real = _in_batches(lambda _, images: extract(images), x)
+    real = _in_batches(lambda _, images: extract(images), from_bytes(photos.images[apart]))
     wanted = next_label(model, y)
     others = photographs_of(x, y, wanted, seed)
-    right = {"compose": [y, y.roll(-1)], "relabel": [wanted]}  # of a composition, the class of either part
+    right = {"compose": [y, y[_partners(y)]], "relabel": [wanted]}  # of a composition, the class of either part
     uses = {
         "repaint": lambda: repainted(model, x, y, region, seed),
         "compose": lambda: composed(model, x, y, region, seed),
@@ -154,8 +162,8 @@ def repainted(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed
 
 
 def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed: int) -> tuple[dict, dict]:
-    """The same for the next photograph's part, put into the region of each."""
-    front, level = x.roll(-1, 0), editing.deepest_map(model)
+    """The same for a part of the next photograph of another class, put into the region of each."""
+    front, level = x[_partners(y)], editing.deepest_map(model)
 
     def ours(i, background, foreground, inside, labels):
         back, fore = model.features(background), model.features(foreground)
@@ -163,12 +171,17 @@ def composed(model: SemanticPyramid, x: Tensor, y: Tensor, region: Tensor, seed:
         return model.generate(mixed, editing.repaint_masks({level: inside}), labels, seed=seed + i)
 
     made = {
-        "pyramid": _in_batches(ours, x, front, region, y.roll(-1, 0)),
+        "pyramid": _in_batches(ours, x, front, region, y[_partners(y)]),
         "copy and paste": copy_paste(x, front, region),
         "feathered": editing.feather(x, front, region),
         "Poisson": poisson(x, front, region),
     }
     return {"background": x, "foreground": front}, made
+
+
+def _partners(labels: Tensor) -> Tensor:
+    """For each label (N,) the row of the next one that differs: (N,)."""
+    return torch.tensor([next_of_another_class(labels, i) for i in range(len(labels))])
 
 
 def relabelled(model: SemanticPyramid, x: Tensor, wanted: Tensor, others: Tensor, seed: int) -> tuple[dict, dict]:
@@ -178,8 +191,8 @@ def relabelled(model: SemanticPyramid, x: Tensor, wanted: Tensor, others: Tensor
     that the search looks for, from the photograph on.
     """
 
-    def searched(i, photo, other):
-        return invert(model.classifier, model.features(other)["fc8"], "fc8", seed=seed + i, start=photo)
+    def searched(_, photo, other):
+        return invert(model.classifier, model.features(other)["fc8"], "fc8", start=photo)
 
     made = {
         "pyramid": relabel_each(model, x, wanted, seed),
@@ -210,7 +223,7 @@ def _inverted(model: SemanticPyramid, photo: Tensor, level: str, seed: int) -> T
 
 
 COLUMNS = {
-    "kid": ("KID to photographs", "{kid:.2f} ± {kid_spread:.2f}"),
+    "kid": ("KID to other photographs", "{kid:.2f} ± {kid_spread:.2f}"),
     "judge": ("judge names the class", "{judge:.0%}"),
     "edge": ("edge over the originals'", "{edge:.2f}"),
     "outside": ("outside, distance", "{outside:.2f}"),

@@ -199,10 +199,12 @@ def markdown_table(result: dict) -> str:
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     s, floor = result["settings"], result["floor"]
     floors = ", ".join(f"{columns[key][0]} {columns[key][1].format(floor[key])}" for key in floor)
+    spreads = ["KID's ± is over 50 subsets"] + ["the Fréchet distance's over the seeds"] * (s["seeds"] > 1)
     kind = "one sample each" if s["seeds"] == 1 else f"one sample each for each of {s['seeds']} seeds of z"
     lines.append(
         f"\n{s['images']:,} held-out photographs, {kind} under its true label, seed {s['seed']}; "
-        f"{s['extractor']} at {s['side']} px ({s['resize']}); real against real ({s['floor']}): {floors}; "
+        f"{s['extractor']} at {s['side']} px ({s['resize']}); {', '.join(spreads)}; "
+        f"real against real ({s['floor']}): {floors}; "
         f"two photographs of one class differ by {result['photo_distance']:.2f}. The paper's FID, on other data, "
         f"runs from {PAPER['conv1']} at conv1 to {PAPER['fc8']} at fc8."
     )

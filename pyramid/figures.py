@@ -198,11 +198,14 @@ def show_curves(rows: dict[str, dict[str, float]], column: str, label: str) -> F
 
 LEVEL_PANELS = {  # of a level table: column, its name on the axis
     "frechet": "Fréchet distance",
+    "fid": "FID (pytorch-fid)",
     "kid": "KID",
     "gain": "cosine above another\nof the class",
     "top5": "reference in nearest 5",
     "judge": "class agreement",
+    "psnr": "RGB PSNR, dB",
     "z_distance": "distance of two z",
+    "fixed_pattern": "fixed-pattern ratio",
 }
 
 
@@ -211,21 +214,23 @@ def show_level_table(result: dict) -> Figure:
     rows = result["rows"]
     chance = {"top5": 0.01, "judge": 1 / len(result["settings"]["classes"]), "gain": 0.0}
     marks = result["floor"] | chance | {"z_distance": result["photo_distance"]}
-    figure = Figure(figsize=(9.2, 4.4), dpi=110, facecolor="white", layout="constrained")
-    for i, (key, label) in enumerate(LEVEL_PANELS.items()):
-        axes = figure.add_subplot(2, 3, i + 1)
+    panels = {key: label for key, label in LEVEL_PANELS.items() if any(key in row for row in rows.values())}
+    figure = Figure(figsize=(11, 2.2 * -(-len(panels) // 4)), dpi=110, facecolor="white", layout="constrained")
+    for i, (key, label) in enumerate(panels.items()):
+        axes = figure.add_subplot(-(-len(panels) // 4), 4, i + 1)
         names = [name for name in rows if key in rows[name]]
         values = np.array([rows[name][key] for name in names])
         spread = np.array([rows[name].get(f"{key}_spread", 0.0) for name in names])
         ends = [rows[name]["intervals"].get(key) for name in names]
         reach = [spread, spread] if None in ends else [values - [e[0] for e in ends], [e[1] for e in ends] - values]
         axes.bar(names, values, color=ACCENT, yerr=np.maximum(reach, 0), error_kw={"lw": 1, "capsize": 2})
-        axes.axhline(marks[key], color=INK, lw=0.9, ls=":")
+        if key in marks:
+            axes.axhline(marks[key], color=INK, lw=0.9, ls=":")
         axes.set_ylabel(label, fontsize=8)
         axes.tick_params(labelsize=7)
         axes.tick_params(axis="x", rotation=45)
         axes.spines[["top", "right"]].set_visible(False)
-    note = "dotted: real against real for distances; chance for shares and cosine; two photographs of a class for z"
+    note = "dotted: real against real for distances; chance for shares and cosine; two photographs of one class for z"
     figure.supxlabel(note, fontsize=8, color=INK)
     return figure
 

@@ -46,7 +46,7 @@ def invert(
     Args:
         classifier: frozen, in evaluation mode.
         target: features of B images at `level`, as `Classifier.pyramid` gives them.
-        seed: of the noise that the images start from.
+        seed: of the noise that the images start from, where no `start` is given.
         steps: of Adam in all, as many at each of RATES.
         start: images (B, 3, S, S) in [-1, 1] to start from instead of noise; the search keeps the smallest rate
             then, so that it stays near them.

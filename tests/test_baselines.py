@@ -55,9 +55,15 @@ def test_every_method_is_measured(tiny_model, monkeypatch):
 
     monkeypatch.setattr(baselines, "Extractor", Pixels)
     monkeypatch.setattr(baselines, "_inverted", lambda model, photo, level, seed: photo.flip(3))
-    monkeypatch.setattr(baselines, "invert", lambda classifier, target, level, seed, start: start)
-    images = torch.randint(0, 256, (12, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    photos = Photos(images, torch.arange(12) % 3, torch.zeros(12, dtype=torch.bool), tiny_model.classes)
+    searches = []
+
+    def search(classifier, target, level, start):
+        searches.append((target, level, start))
+        return start
+
+    monkeypatch.setattr(baselines, "invert", search)
+    images = torch.randint(0, 256, (16, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    photos = Photos(images, torch.arange(16) % 3, torch.zeros(16, dtype=torch.bool), tiny_model.classes)
     result = baselines.measure(tiny_model, photos, count=8, side=32, progress=False)
     paste = result["rows"]["compose"]["copy and paste"]
     assert paste["outside"] == 0 and result["rows"]["repaint"]["inpainting (Telea)"]["outside"] == pytest.approx(
@@ -66,6 +72,11 @@ def test_every_method_is_measured(tiny_model, monkeypatch):
     assert paste["part"] == 1  # what was pasted is the foreground itself
     relabel = result["rows"]["relabel"]
     assert relabel["the photograph itself"] == relabel["inversion"] and relabel["inversion"]["layout"] > 0.5
+    shown = result["pictures"]["relabel"]
+    ((target, level, start),) = searches
+    assert level == "fc8" and torch.equal(start[: baselines.SHOWN], shown["photograph"])
+    torch.testing.assert_close(target[: baselines.SHOWN], tiny_model.features(shown["new class"])["fc8"])
+    assert not torch.equal(shown["new class"], shown["photograph"])
     counts = {use: len(rows) for use, rows in result["rows"].items()}
     assert counts == {"repaint": 4, "compose": 4, "relabel": 4, "reimagine": 3}
     assert baselines.markdown_table(result).count("\n| ") == 15

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pyramid
-from pyramid import checkpoints, masks
+from pyramid import baselines, checkpoints, comparison, masks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
 from pyramid.model import load_discriminator
@@ -116,6 +116,14 @@ def test_figures_of_the_card_stand_in_the_readme(model):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for line in model.card["tables"]["levels"]["markdown"].splitlines():
         assert line in readme
+
+
+@pytest.mark.parametrize("name", ["compare", "baselines"])
+def test_saved_comparisons_stand_in_the_readme(name):
+    saved = json.loads((ROOT / "data" / "runs" / f"photos64-{name}.json").read_text(encoding="utf-8"))
+    table = {"compare": comparison, "baselines": baselines}[name].markdown_table(saved)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(line in readme for line in table.splitlines())
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
