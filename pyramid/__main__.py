@@ -33,7 +33,7 @@ def _save_figure(figure, path: Path) -> None:
 def demo(args: argparse.Namespace) -> None:
     model = load(args.model)
     paths = data.sample_photographs()
-    photos = torch.cat([data.open_image(paths[i], model.image_size) for i in DEMO_PHOTOGRAPHS]).to(model.device)
+    photos = torch.cat([data.open_image(paths[i], model.image_size) for i in DEMO_PHOTOGRAPHS])
     features = model.features(photos)
     columns = [photos] + [model.generate(features, masks.level(name), seed=args.seed) for name in LEVELS]
     titles = figures.pyramid_titles()
@@ -45,7 +45,7 @@ def demo(args: argparse.Namespace) -> None:
 def generate(args: argparse.Namespace) -> None:
     model = load(args.model)
     levels = [check_level(name) for name in args.levels.split(",")]
-    photo = data.open_image(args.image, model.image_size).to(model.device)
+    photo = data.open_image(args.image, model.image_size)
     features = model.features(photo)
     guess = model.guess(photo)[0]
     label = args.label or guess[0][0]
@@ -90,7 +90,7 @@ def repaint(args: argparse.Namespace) -> None:
     photo = _open_square(args.image, model.image_size)
     region = _region(args, photo)
     seeds = range(args.seed, args.seed + args.samples)
-    images = editing.repaint(model, photo, {args.level: region}, seeds, args.label, args.paste).cpu()
+    images = editing.repaint(model, photo, {args.level: region}, seeds, args.label, args.paste)
     small = editing.fit(photo, model.image_size)
     shown = editing.fit(region[None, None], model.image_size).expand_as(small) * 2 - 1
     titles = ["picture", f"{args.level} only", *(f"seed {seed}" for seed in seeds)]
@@ -104,7 +104,7 @@ def relabel(args: argparse.Namespace) -> None:
     levels = args.levels.split(",")
     seeds = range(args.seed, args.seed + args.samples)
     strength = model.preset.relabel_strength if args.strength is None else args.strength
-    images = editing.relabel(model, photo, args.label, levels, strength, seeds).cpu()
+    images = editing.relabel(model, photo, args.label, levels, strength, seeds)
     edges = draw_edges(photo)
     titles = ["picture", "its edges", *(f"{args.label}, seed {seed}" for seed in seeds)]
     title = f"{', '.join(levels)} kept at {1 - strength:.0%}"

@@ -70,9 +70,9 @@ def measure_repaint(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
         x, region, y = images[i : i + BATCH], regions[i : i + BATCH], labels[i : i + BATCH]
         outside, features = 1 - near[i : i + BATCH], model.features(x)
         mask = editing.repaint_masks({REPAINT_LEVEL: region})
-        first, second = (model.generate(features, mask, y, seed=seed + 2 * i + k).cpu() for k in (0, 1))
-        plain = model.generate(features, masks.level("conv1"), y, seed=seed + 2 * i).cpu()
-        free = [model.generate(features, masks.level(REPAINT_LEVEL), y, seed=seed + 2 * i + k).cpu() for k in (0, 1)]
+        first, second = (model.generate(features, mask, y, seed=seed + 2 * i + k) for k in (0, 1))
+        plain = model.generate(features, masks.level("conv1"), y, seed=seed + 2 * i)
+        free = [model.generate(features, masks.level(REPAINT_LEVEL), y, seed=seed + 2 * i + k) for k in (0, 1)]
         pasted = editing.feather(x, first, region)
         rows["repaint"].append(masked_mean((first - x).abs(), outside))
         rows["conv1"].append(masked_mean((plain - x).abs(), outside))
@@ -113,7 +113,7 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
         left, top, right, bottom = bounds(region)
         placement = (left / size, top / size, right / size, bottom / size)
         label = model.classes[int(labels[other])]
-        result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label).cpu()
+        result = editing.compose(model, background, foreground, region, placement, seeds=(seed + i,), label=label)
         nearer_inside.append(part_seen(model, result, foreground, background, region))
         greyed = (torch.where(region.bool(), 0.0, p) for p in (result, background, foreground))
         nearer_outside.append(nearer_to_first(model, *greyed))
@@ -205,9 +205,9 @@ def next_label(model: SemanticPyramid, labels: Tensor) -> Tensor:
 
 
 def relabel_each(model: SemanticPyramid, images: Tensor, wanted: Tensor, seed: int) -> Tensor:
-    """Each of (N, 3, S, S) under its wanted label (N,), on the CPU."""
+    """Each of (N, 3, S, S) under its wanted label (N,)."""
     pairs = enumerate(zip(images.split(1), wanted.tolist(), strict=True))
-    return torch.cat([editing.relabel(model, x, model.classes[y], seeds=(seed + i,)).cpu() for i, (x, y) in pairs])
+    return torch.cat([editing.relabel(model, x, model.classes[y], seeds=(seed + i,)) for i, (x, y) in pairs])
 
 
 def photographs_of(images: Tensor, labels: Tensor, wanted: Tensor, seed: int) -> Tensor:
@@ -252,7 +252,7 @@ def measure_reimagine(model: SemanticPyramid, photos: Photos, seed: int, side: i
         x = from_bytes(photos.images[i : i + BATCH])
         drawings = draw_edges(x)
         made = model.generate(model.features(drawings), masks.level(REIMAGINE_LEVEL), seed=seed + i)
-        named.append(model.judge(made).argmax(1).cpu() == photos.labels[i : i + BATCH])
+        named.append(model.judge(made.to(model.device)).argmax(1).cpu() == photos.labels[i : i + BATCH])
         for name, batch in (("photographs", x), ("drawings", drawings), ("results", from_bytes(to_bytes(made)))):
             sets[name].append(extract(batch))
     real, drawn, results = (fit_gaussian(torch.cat(parts)) for parts in sets.values())

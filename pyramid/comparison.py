@@ -57,7 +57,7 @@ def _make(model, method: str, images: Tensor, labels: Tensor, level: str, seed: 
             parts.append(model.generate(features, masks.level(level), labels[i : i + BATCH], seed=seed + 2 * i))
         else:
             parts.append(invert(model.classifier, features[level], level, seed=seed + 2 * i))
-    return torch.cat(parts).cpu()
+    return torch.cat(parts)
 
 
 @torch.no_grad()

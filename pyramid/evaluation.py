@@ -118,11 +118,11 @@ def _measure_level(
             bar.update(len(made))
             if k > 0:
                 continue
-            singles["judge"].append((model.judge(made).argmax(1).cpu() == y.cpu()).float())
-            singles["psnr"].append(metrics.psnr(made, photo.to(model.device)).cpu())
+            singles["judge"].append((model.judge(made.to(model.device)).argmax(1).cpu() == y.cpu()).float())
+            singles["psnr"].append(metrics.psnr(made, photo))
             if sum(map(len, gallery)) < GALLERY:
-                gallery.append(made.cpu())
-                twins.append(sample(seed * 7919 + 2 * i + 1).cpu())
+                gallery.append(made)
+                twins.append(sample(seed * 7919 + 2 * i + 1))
             if name in LEVELS:
                 with autocast(model.device):
                     again = model.features(made)

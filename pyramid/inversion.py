@@ -51,7 +51,7 @@ def invert(
         start: images (B, 3, S, S) in [-1, 1] to start from instead of noise; the search keeps the smallest rate
             then, so that it stays near them.
 
-    Returns: (B, 3, S, S) in [-1, 1].
+    Returns: (B, 3, S, S) in [-1, 1], on the CPU.
     """
     check_level(level)
     rates = RATES if start is None else RATES[-1:]
@@ -68,4 +68,4 @@ def invert(
         loss = (WEIGHT[level] * error + alpha_norm(images) + total_variation(images)).sum()
         (images.grad,) = torch.autograd.grad(loss, images)
         optimiser.step()
-    return images.detach().clamp(-1, 1)
+    return images.detach().clamp(-1, 1).cpu()

@@ -75,7 +75,8 @@ class SemanticPyramid:
             samples: images of each reference, each with its own z.
             seed: of z; the same seed gives the same images on the same machine.
 
-        Returns: (B * samples, 3, S, S) in [-1, 1], the samples of one reference adjacent.
+        Returns: (B * samples, 3, S, S) in [-1, 1], the samples of one reference adjacent; on the CPU, where
+            pictures live, while networks and features stay on the model's device.
         """
         references = len(features["fc8"])
         count = references * samples
@@ -88,7 +89,7 @@ class SemanticPyramid:
         z = self.noise(count, seed)
         at = masks.at(self.image_size, references, self.device)
         repeated = [{k: v.repeat_interleave(samples, 0) for k, v in part.items()} for part in (features, at)]
-        return self.generator(*repeated, z, labels.to(self.device).repeat_interleave(samples))
+        return self.generator(*repeated, z, labels.to(self.device).repeat_interleave(samples)).cpu()
 
     def noise(self, count: int, seed: int) -> Tensor:
         """`count` noise vectors z, standard normal, (count, z_size); row i depends on the seed and i alone."""

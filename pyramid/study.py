@@ -102,7 +102,7 @@ def trial_images(model: SemanticPyramid, photos: Tensor, trial: Trial, seed: int
         random = torch.Generator().manual_seed(seed + trial.number)
         other = torch.rand(source.shape, generator=random) * 2 - 1
     else:
-        other = model.generate(model.features(source), masks.level(trial.level), seed=seed + trial.number).cpu()
+        other = model.generate(model.features(source), masks.level(trial.level), seed=seed + trial.number)
     pair = (other[0], photos[trial.photo])
     return pair if trial.fake_left else pair[::-1]
 

@@ -36,7 +36,7 @@ def mix(model: SemanticPyramid, photo: Tensor, amounts: dict[str, float], label:
     image = model.generate(model.features(photo), masks.soft(**amounts), label, seed=seed)
     strange = not model.is_familiar(photo)[0]
     note = "This picture resembles nothing the model was trained on." if strange else ""
-    return show_comparison(photo, image, model.guess(torch.cat([photo.to(model.device), image])), note)
+    return show_comparison(photo, image, model.guess(torch.cat([photo, image])), note)
 
 
 def run_pictures(folder: Path, rows: int = 4) -> list[bytes]:
