@@ -15,7 +15,7 @@ from pyramid.levels import check_level
 ALPHA = 6
 VARIATION = 2 / 6.5  # V: the range of the pixels over 6.5, as in section 3.2 of the source
 RATES = (1.0, 0.3, 0.1, 0.03)  # of Adam, one after the other; a first as large as this finds light and colour
-#: C, how much the features count against the priors: of three weights a level (10, 30, 100 at conv1 and conv2; 3, 10, 30
+#: C, how much features count against the priors: of three weights a level (10, 30, 100 at conv1 and conv2; 3, 10, 30
 #: below) what lets the judge name most images of 24 held-out training photographs; by eye where two are alike
 WEIGHT = {"conv1": 30.0, "conv2": 30.0, "conv3": 10.0, "conv4": 10.0, "conv5": 30.0, "fc7": 30.0, "fc8": 30.0}
 
