@@ -114,12 +114,14 @@ def test_a_measurement_is_written_as_json_markdown_and_one_figure(tmp_path, monk
     }
     monkeypatch.setattr("pyramid.__main__.load_photos", lambda *_: data.Photos(*[None] * 3, tuple(card["classes"])))
     monkeypatch.setattr(evaluation, "evaluate", lambda *_: table)
-    monkeypatch.setattr(baselines, "measure", lambda *_: uses)
+    monkeypatch.setattr(baselines, "measure", lambda *_: dict(uses))
     for arguments, name in ((["evaluate", "--against", "b"], "photos64-224px"), (["baselines"], "photos64-baselines")):
         assert main([*arguments, "--data", "a"]) == 0
         written = {path.suffix for path in (tmp_path / "outputs").glob(f"{name}*")}
         assert written == {".json", ".md", ".png"}
         assert Image.open(tmp_path / "outputs" / f"{name}.png").width > 400
+    assert main(["baselines", "--data", "a", "--out", "mine.md"]) == 0  # nothing overwrites anything
+    assert {path.name for path in tmp_path.glob("mine*")} == {"mine.md.json", "mine.md.md", "mine.md.png"}
     assert json.loads((tmp_path / "outputs/photos64-224px.json").read_text()) == table
     assert (tmp_path / "outputs/photos64-224px.md").read_text(encoding="utf-8") == evaluation.markdown_table(
         table
