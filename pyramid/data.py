@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,12 +174,12 @@ def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
 
     listing = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p, _ in files]
     key = hashlib.sha256(json.dumps([size, listing]).encode()).hexdigest()[:16]
-    cached = CACHE / f"{folder.resolve().name}-{size}-{key}.npz"
-    if cached.is_file():
-        with np.load(cached, allow_pickle=False) as stored:
-            arrays = {name: torch.from_numpy(stored[name]) for name in ("images", "labels", "held_out")}
-        return Photos(**arrays, classes=classes)
+    arrays = cached(f"{folder.resolve().name}-{size}-{key}", lambda: _decode(files, size, folder, progress))
+    return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=classes)
 
+
+def _decode(files: list[tuple[Path, int]], size: int, folder: Path, progress: bool) -> dict[str, np.ndarray]:
+    """Read (path, label) pairs: images, labels and held_out of `Photos`, without what cannot be read."""
     images, labels, held_out, broken = [], [], [], []
     for path, label in tqdm(files, desc=f"reading {folder.name}", unit="image", disable=not progress):
         try:
@@ -192,25 +193,34 @@ def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
         print(f"Left out {len(broken)} unreadable file(s): {', '.join(broken[:10])}{' …' if broken[10:] else ''}")
     if not images:
         raise InputError(f"None of the {len(files)} files in {folder} is a picture that can be read.")
-    arrays = {
+    return {
         "images": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)),  # (N, 3, size, size)
         "labels": np.array(labels, dtype=np.int64),
         "held_out": np.array(held_out, dtype=bool),
     }
-    save_cache(cached, arrays)
-    return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=classes)
 
 
-def save_cache(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the cache atomically; a full disk costs the cache, not the run."""
-    temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
+def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays read from the cache, or made and kept there; `name` says what they were made of, by a hash.
+
+    A full disk costs the cache, not the run; a damaged file is made anew.
+    """
+    path = CACHE / f"{name}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile):  # not there, or cut short
+        arrays = make()
+
+    temporary = path.with_name(f"{name}-{os.getpid()}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(temporary, **arrays)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        print(f"The decoded images could not be cached in {path.parent} ({error.strerror}); going on without.")
+        print(f"The arrays could not be cached in {CACHE} ({error.strerror}); going on without.")
+    return arrays
 
 
 def _pictures(folder: Path) -> list[Path]:

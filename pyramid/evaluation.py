@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from pyramid import masks, metrics
-from pyramid.data import CACHE, Photos, from_bytes, save_cache, to_bytes
+from pyramid.data import Photos, cached, from_bytes, to_bytes
 from pyramid.device import autocast
 from pyramid.errors import InputError
 from pyramid.extractors import Extractor, Inception
@@ -86,13 +86,11 @@ def real_features(extract: Extractor | Inception, pixels: Tensor) -> Tensor:
     """Features of uint8 photographs (N, 3, S, S), cached by the hash of their content: (N, D) float32."""
     content = hashlib.sha256(np.ascontiguousarray(pixels.cpu().numpy()).tobytes())
     content.update(f"{extract.name}, {extract.resize}".encode())
-    cached = CACHE / f"features-{content.hexdigest()[:20]}.npz"
-    if cached.is_file():
-        with np.load(cached, allow_pickle=False) as stored:
-            return torch.from_numpy(stored["features"])
-    features = torch.cat([extract(from_bytes(part)) for part in pixels.split(BATCH)])
-    save_cache(cached, {"features": features.numpy()})
-    return features
+    name = f"features-{content.hexdigest()[:20]}"
+    arrays = cached(
+        name, lambda: {"features": torch.cat([extract(from_bytes(x)) for x in pixels.split(BATCH)]).numpy()}
+    )
+    return torch.from_numpy(arrays["features"])
 
 
 @torch.no_grad()

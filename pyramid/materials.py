@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from pyramid.classifier import Judge, normalise
 from pyramid.data import from_bytes
-from pyramid.landscape import MATERIALS
-from pyramid.scenes import render
+from pyramid.scenes import MATERIALS, render
 
 CLEAR_SHARE = 0.75  # of a cell's pixels that one material must have, for the cell to count
 RIDGE = 1.0

@@ -41,7 +41,7 @@ class Pixels:
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation, "Extractor", Pixels)
-    monkeypatch.setattr(evaluation, "CACHE", tmp_path)
+    monkeypatch.setattr("pyramid.data.CACHE", tmp_path)
     return tmp_path
 
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from pyramid.data import from_bytes
-from pyramid.landscape import MATERIALS
 from pyramid.materials import MaterialReader, cell_materials
 from pyramid.model import load_classifiers
-from pyramid.scenes import render
+from pyramid.scenes import MATERIALS, render
 
 HELD_OUT = [1_000_000 + i for i in range(40)]
 

@@ -5,23 +5,17 @@ the sky to the foreground. `render` paints them at any size, twice as fine as as
 a scene is the same scene at 32 and at 256 px; as a picture, a line drawing, or a flat poster.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
-from tqdm.auto import tqdm
 
-from pyramid import landscape, places
-from pyramid.data import CACHE, Photos, load_folder, save_cache
 from pyramid.errors import InputError
-from pyramid.landscape import FINER, LIGHTS, MATERIALS, TIMES, Canvas, Layer
-from pyramid.places import BUILDERS, LABELS
+from pyramid.scenes.builders import BUILDERS, LABELS
+from pyramid.scenes.canvas import FINER, LIGHTS, TIMES, Canvas, step
+from pyramid.scenes.layers import Layer
 
 STYLES = ("picture", "lines", "poster")
 SIZES = (32, 256)  # smallest and largest side in pixels
-RANGES = {"scenes": range(12_000), "scenes-test": range(1_000_000, 1_003_000)}  # scene numbers of the datasets
 
 
 @dataclass(frozen=True)
@@ -96,7 +90,7 @@ def _lines(canvas: Canvas) -> np.ndarray:
     for axis in (0, 1):
         change = np.abs(grey - np.roll(grey, width, axis))
         change[(slice(width),) if axis == 0 else (slice(None), slice(width))] = 0
-        ink = np.maximum(ink, 0.8 * landscape.step(change, 0.08, 0.2))
+        ink = np.maximum(ink, 0.8 * step(change, 0.08, 0.2))
     return np.broadcast_to(1 - 0.92 * ink, canvas.rgb.shape)
 
 
@@ -106,42 +100,3 @@ def _poster(canvas: Canvas) -> np.ndarray:
     count = np.maximum(np.bincount(flat), 1)
     means = [np.bincount(flat, channel.ravel()) / count for channel in canvas.rgb]
     return np.stack([mean[canvas.layer] for mean in means])
-
-
-def _attributes(scene: Scene) -> np.ndarray:
-    """1 at the scene's hour, then the share of the picture that each material takes: (3 + len(MATERIALS),)."""
-    shares = np.bincount(scene.materials.ravel(), minlength=len(MATERIALS)) / scene.materials.size
-    return np.concatenate([[time == scene.time for time in TIMES], shares]).astype(np.float32)
-
-
-def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
-    """A dataset of scenes at size x size pixels: "scenes" to train on, "scenes-test" to measure with.
-
-    Fixed ranges of scene numbers of seed 0 (`RANGES`); of "scenes" every tenth counts as held out. Beside
-    its label every scene has attributes: its hour, one of three, and the share of each material. Drawn once
-    and cached in data/cache.
-    """
-    sources = b"".join(Path(module).read_bytes() for module in (__file__, landscape.__file__, places.__file__))
-    cached = CACHE / f"{name}-{size}-{hashlib.sha256(sources).hexdigest()[:16]}.npz"
-    if not cached.is_file():
-        drawn = [
-            render(n, size) for n in tqdm(RANGES[name], desc=f"drawing {name}", unit="scene", disable=not progress)
-        ]
-        arrays = {
-            "images": np.stack([scene.image.transpose(2, 0, 1) for scene in drawn]),  # (N, 3, size, size)
-            "labels": np.array([LABELS.index(scene.label) for scene in drawn], dtype=np.int64),
-            "held_out": np.arange(len(drawn)) % 10 == 0,
-            "attributes": np.stack([_attributes(scene) for scene in drawn]),  # (N, 3 + len(MATERIALS))
-        }
-        save_cache(cached, arrays)
-    else:
-        with np.load(cached, allow_pickle=False) as stored:
-            arrays = {key: stored[key] for key in ("images", "labels", "held_out", "attributes")}
-    return Photos(**{key: torch.from_numpy(a) for key, a in arrays.items()}, classes=LABELS)
-
-
-def load_photos(source: str | Path, size: int, progress: bool = True) -> Photos:
-    """A dataset by name ("scenes", "scenes-test") or a folder of photographs."""
-    if str(source) in RANGES:
-        return load_scenes(str(source), size, progress)
-    return load_folder(source, size, progress)

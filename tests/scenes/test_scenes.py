@@ -1,5 +1,6 @@
 """The procedural world: repeatable, the same at every size, and its label, map and picture agree."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from pyramid import scenes
 from pyramid.errors import InputError
-from pyramid.landscape import MATERIALS
+from pyramid.scenes import MATERIALS
 
 NUMBERS = range(120)
 
@@ -28,8 +29,6 @@ def test_the_same_number_gives_the_same_pixels_in_another_process(drawn):
         "print(hashlib.sha256(b''.join(scenes.render(n, 64).image.tobytes() for n in range(12))).hexdigest())"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    import hashlib
-
     assert other == hashlib.sha256(b"".join(s.image.tobytes() for s in drawn[:12])).hexdigest()
 
 
@@ -120,12 +119,11 @@ def test_bad_size_and_style_are_named():
 
 
 def test_the_dataset_is_cached_and_its_parts_are_fixed(tmp_path, monkeypatch):
-    monkeypatch.setattr(scenes, "CACHE", tmp_path)
     monkeypatch.setattr("pyramid.data.CACHE", tmp_path)
     monkeypatch.setitem(scenes.RANGES, "scenes", range(30))
     first = scenes.load_photos("scenes", 32, progress=False)
     assert first.images.shape == (30, 3, 32, 32) and first.classes == scenes.LABELS
     assert first.held_out.nonzero().flatten().tolist() == [0, 10, 20]
-    monkeypatch.setattr(scenes, "render", None)  # the second time nothing is drawn
+    monkeypatch.setattr("pyramid.scenes.datasets.render", None)  # the second time nothing is drawn
     again = scenes.load_photos("scenes", 32, progress=False)
     assert (again.images == first.images).all() and (again.labels == first.labels).all()

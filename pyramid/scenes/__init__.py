@@ -1,0 +1,22 @@
+"""The built-in world: landscapes of eight labels, each with its hour, its map of materials, and its drawings.
+Here live canvas, layers and builders, the scene that they make at any size, and the datasets of such scenes.
+Not here: photographs made safe (`pyramid.data`), and what is measured on scenes (`pyramid.measure`)."""
+
+from pyramid.scenes.builders import LABELS
+from pyramid.scenes.canvas import MATERIALS, TIMES
+from pyramid.scenes.datasets import RANGES, load_photos, load_scenes
+from pyramid.scenes.scene import STYLES, Plan, Scene, plan, render
+
+__all__ = [
+    "LABELS",
+    "MATERIALS",
+    "RANGES",
+    "STYLES",
+    "TIMES",
+    "Plan",
+    "Scene",
+    "load_photos",
+    "load_scenes",
+    "plan",
+    "render",
+]
