@@ -21,8 +21,13 @@ from torch import Tensor, nn
 
 from pyramid.errors import InputError
 
-MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
-PARTS = ("classifier", "judge", "generator", "discriminator")
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = _PACKAGE.parent / "data"  # of the repository; an installed package carries its models inside
+_INSTALLED = (_PACKAGE / "released").is_dir()
+#: where released models lie, where saved runs of the course lie, and where arrays are kept that can be made again
+MODELS = _PACKAGE / "released" if _INSTALLED else _CHECKOUT / "models"
+RUNS = _CHECKOUT / "runs"
+CACHE = Path(torch.hub.get_dir()) / "semantic-pyramid" if _INSTALLED else _CHECKOUT / "cache"
 
 
 def write_atomically(path: Path, write) -> None:

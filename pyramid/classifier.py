@@ -1,16 +1,16 @@
-"""VGG-16 as a feature pyramid, full and slim, and the judge no generator is trained against.
+"""VGG-16 as a feature pyramid, full and slim (paper, section 3 and figure 2).
 
 Very Deep Convolutional Networks (Simonyan & Zisserman 2015), configuration D. At width 1 the modules
 and their parameter names are torchvision's `vgg16`, so its state dict loads as it is. The slim
 classifier (width 0.25, batch norm) is trained here by `python -m pyramid train-classifier`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.models import VGG16_Weights, vgg16
 
 from pyramid.errors import InputError
@@ -21,13 +21,22 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Images in [-1, 1] to what every classifier here expects: RGB, ImageNet mean 0 and deviation 1.
+    """Images in [-1, 1] to what every classifier here expects: RGB, ImageNet mean 0, standard deviation 1.
 
     The one place of the project where input is normalised. images: (B, 3, H, W).
     """
     mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
     std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
     return ((images + 1) / 2 - mean) / std
+
+
+def stages(layers: nn.Sequential, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Walk VGG-16's convolutions: (level, its features) after each stage's max-pool. x: normalised (B, 3, H, W)."""
+    names = iter(CONV_LEVELS)
+    for layer in layers:
+        x = layer(x)
+        if isinstance(layer, nn.MaxPool2d):
+            yield next(names), x
 
 
 class Classifier(nn.Module):
@@ -67,16 +76,12 @@ class Classifier(nn.Module):
 
     def pyramid_of_normalised(self, x: Tensor, deepest: str = LEVELS[-1]) -> dict[str, Tensor]:
         """Features of already normalised images (B, 3, H, W) down to a level: level -> (B, C, h, w) or (B, C)."""
-        features = {}
-        stages = iter(CONV_LEVELS)
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.MaxPool2d):
-                name = next(stages)
-                features[name] = x
-                if name == deepest:
-                    return features
-        x = self.avgpool(x).flatten(1)
+        features: dict[str, Tensor] = {}
+        for name, f in stages(self.features, x):
+            features[name] = f
+            if name == deepest:
+                return features
+        x = self.avgpool(f).flatten(1)
         fc7 = self.classifier[:5](x)  # fc6, ReLU, dropout, fc7, ReLU
         features["fc7"] = fc7
         features["fc8"] = self.classifier[5:](fc7)
@@ -122,13 +127,8 @@ class FrozenStages(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """conv1 … conv4 of images (B, 3, H, W) in [-1, 1], not divided by any deviation."""
-        x, features, stages = normalise(images), {}, iter(CONV_LEVELS)
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.MaxPool2d):
-                features[next(stages)] = x
-        return features
+        """conv1 … conv4 of images (B, 3, H, W) in [-1, 1], not divided by any standard deviation."""
+        return dict(stages(self.features, normalise(images)))
 
 
 def imagenet_vgg16(path: Path | None = None) -> Classifier:
@@ -152,48 +152,3 @@ def imagenet_vgg16(path: Path | None = None) -> Classifier:
             "with --vgg, or train a preset whose heads read the slim classifier."
         ) from None
     return model
-
-
-class Judge(nn.Module):
-    """A small residual network (He et al. 2016): the second opinion in every class-agreement figure.
-
-    It has another architecture than the classifier, other random weights and no part in any
-    generator's training. Args: classes; base: channels of its first stage.
-    """
-
-    def __init__(self, classes: int, base: int = 24):
-        super().__init__()
-        self.classes, self.base = classes, base
-        self.stem = nn.Conv2d(3, base, 5, stride=2, padding=2, bias=False)
-        widths = (base, 2 * base, 4 * base, 8 * base)
-        blocks, channels = [], base
-        for out in widths:
-            blocks.append(JudgeBlock(channels, out, stride=1 if out == base else 2))
-            channels = out
-        self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(channels)
-        self.head = nn.Linear(channels, classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class logits (B, classes) of images (B, 3, H, W) in [-1, 1]."""
-        x = self.stem(normalise(images))
-        x = F.relu(self.norm(self.blocks(x)))
-        return self.head(F.dropout(x.mean((2, 3)), 0.2, self.training))
-
-
-class JudgeBlock(nn.Module):
-    """Pre-activation residual block: norm, ReLU, convolution, twice; 1x1 skip where the shape changes."""
-
-    def __init__(self, channels: int, out: int, stride: int):
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        same = channels == out and stride == 1
-        self.skip = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm1(x))
-        h = self.conv2(F.relu(self.norm2(self.conv1(h))))
-        return self.skip(x) + h

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from pyramid.checkpoints import CACHE
 from pyramid.errors import InputError
 
-CACHE = Path(__file__).resolve().parent.parent / "data" / "cache"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 MOST_PIXELS = 100_000_000  # larger pictures are refused before a byte of them is decoded
 LEAST_SIDE = 8
@@ -248,3 +249,32 @@ def _reflect(index: Tensor, size: int) -> Tensor:
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
     """Mirror the chosen images left to right. images: (B, C, H, W); chosen: bool (B,)."""
     return torch.where(chosen[:, None, None, None], images.flip(3), images)
+
+
+def luminance(images: Tensor) -> Tensor:
+    """Luma of ITU-R BT.601. images: (B, 3, H, W); returns (B, 1, H, W)."""
+    return (images * images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def sobel(grey: Tensor) -> Tensor:
+    """Slopes to the right and downwards in units a pixel, by Sobel's operator. (B, 1, H, W) -> (B, 2, H, W)."""
+    across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(padded, torch.stack([across, across.T])[:, None])
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """The luminance in all three channels. images: (B, 3, H, W)."""
+    return luminance(images).expand_as(images)
+
+
+def posterise(images: Tensor, tones: int = 4) -> Tensor:
+    """Only `tones` tones a channel, as in a flat poster. images: (B, 3, H, W) in [-1, 1]."""
+    steps = tones - 1
+    return (((images + 1) / 2 * steps).round() / steps) * 2 - 1
+
+
+def draw_edges(images: Tensor) -> Tensor:
+    """A line drawing: dark where the luminance changes (Sobel), white elsewhere. (B, 3, H, W) in [-1, 1]."""
+    strength = sobel(luminance(images)).square().sum(1, keepdim=True).sqrt()  # (B, 1, H, W)
+    return (1 - 2 * (2 * strength).clamp(0, 1)).expand_as(images)

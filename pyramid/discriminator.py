@@ -6,8 +6,8 @@ beside the score of the whole. The heads (ours, after Projected GANs, Sauer et a
 of a frozen VGG-16; they share its blind spots and never replace the pixel network.
 
 Images come in pairs, rows 2i and 2i + 1, of one class: how far two images of a pair differ is a further
-channel of the deep maps (minibatch deviation, Karras et al. 2018, in groups of two), so that a generator
-with one layout for all images of a class is found out.
+channel of the deep maps (after the minibatch standard deviation of Karras et al. 2018, in groups of two), so
+that a generator with one layout for all images of a class is found out.
 """
 
 import torch
@@ -25,7 +25,7 @@ SUMMARY = 256  # numbers that sum up the 4x4 map
 GAIN = 1.6
 
 
-def with_deviation(x: Tensor) -> Tensor:
+def with_difference(x: Tensor) -> Tensor:
     """Append the pair's mean absolute difference at each position. (B, C, h, w) -> (B, C + 1, h, w), B even."""
     difference = (x[0::2] - x[1::2]).abs().mean(1, keepdim=True)  # (B/2, 1, h, w)
     return torch.cat([x, difference.repeat_interleave(2, 0)], 1)
@@ -56,7 +56,7 @@ class PixelDiscriminator(nn.Module):
         x = GAIN * self.entry(F.pixel_unshuffle(images, 2))  # (B, C, S/2, S/2)
         x = self.shallow(x)  # (B, C, 8, 8)
         patches = GAIN * self.patch(F.relu(x), labels)  # (B, 64)
-        x = GAIN * F.relu(self.narrow(with_deviation(F.relu(self.deep(x)))))  # (B, 64, 4, 4)
+        x = GAIN * F.relu(self.narrow(with_difference(F.relu(self.deep(x)))))  # (B, 64, 4, 4)
         x = GAIN * F.relu(self.summary(x.flatten(1)))  # (B, SUMMARY)
         return GAIN * self.whole(x[..., None, None], labels), patches
 
@@ -85,7 +85,7 @@ class FeatureHead(nn.Module):
         self.score = Projection(width, classes)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        h = F.leaky_relu(self.conv1(with_deviation(features)), 0.2)
+        h = F.leaky_relu(self.conv1(with_difference(features)), 0.2)
         return self.score(F.leaky_relu(self.conv2(h), 0.2), labels)
 
 

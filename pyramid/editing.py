@@ -1,8 +1,10 @@
 """Everything the one model can do beyond plain generation: repaint, compose, re-label, re-imagine (section 4).
 
-Four short functions over `SemanticPyramid`. Pictures are (1, 3, H, W) in [-1, 1] of any size, regions
-(H, W) in [0, 1] at the picture's size; both are brought to the model's size by `fit`, the same for all.
-Each returns one image for every seed: (len(seeds), 3, S, S).
+Four short functions over `SemanticPyramid`, each for a batch of pictures. Pictures are (B, 3, H, W) in [-1, 1] of
+any size; regions lie in [0, 1] at the pictures' size, one (H, W) for all or one for each (B, 1, H, W); both are
+brought to the model's size by `fit`. A label is a class name for all, int64 labels (B,), or None for the
+classifier's guess. Each use returns one image for every picture and seed, (B * len(seeds), 3, S, S), the seeds of
+one picture adjacent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,15 +15,15 @@ from torch.nn import functional as F
 
 from pyramid.errors import InputError
 from pyramid.levels import CONV_LEVELS, LEVELS, check_level, depth
-from pyramid.masks import Masks, soft, touched
+from pyramid.masks import Box, Masks, bounding_boxes, soft, touched
 from pyramid.masks import level as one_level
 from pyramid.model import SemanticPyramid
+
+Label = str | Tensor | None
 
 #: what re-labelling keeps unless told otherwise: about a fifth of two fine levels holds the edges and leaves surface
 #: and colour to the label
 RELABEL_LEVELS = ("conv2", "conv3")
-
-Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the model's square
 
 
 def fit(image: Tensor, size: int) -> Tensor:
@@ -36,26 +38,33 @@ def fit(image: Tensor, size: int) -> Tensor:
     return small.clamp(float(image.min()), float(image.max()))
 
 
-def _fit_region(region: Tensor, photo: Tensor, size: int) -> Tensor:
-    """A region (H, W) at the picture's size -> (1, 1, S, S) in [0, 1]. Raises InputError for another size."""
-    if region.shape[-2:] != photo.shape[-2:]:
+def _fit_region(region: Tensor, photos: Tensor, size: int) -> Tensor:
+    """Regions at the pictures' size -> (B, 1, S, S) in [0, 1]. Raises InputError for another size or number."""
+    regions = region.reshape(-1, 1, *region.shape[-2:]).float()
+    if regions.shape[-2:] != photos.shape[-2:]:
         raise InputError(
-            f"The region is {region.shape[-1]}x{region.shape[-2]} and the picture {photo.shape[-1]}x{photo.shape[-2]}; "
-            "give a region at the size of the picture."
+            f"The region is {region.shape[-1]}x{region.shape[-2]} and the picture "
+            f"{photos.shape[-1]}x{photos.shape[-2]}; give a region at the size of the picture."
         )
-    return fit(region.reshape(1, 1, *region.shape[-2:]).float(), size).clamp(0, 1)
+    if len(regions) not in (1, len(photos)):
+        raise InputError(f"There are {len(regions)} regions for {len(photos)} pictures; give one for all, or one each.")
+    return fit(regions, size).clamp(0, 1).expand(len(photos), -1, -1, -1)
 
 
-def _each_seed(model: SemanticPyramid, features, masks: Masks, label, seeds: Sequence[int]) -> Tensor:
+def _each_seed(
+    model: SemanticPyramid, features: dict[str, Tensor], masks: Masks, label: Label, seeds: Sequence[int]
+) -> Tensor:
+    """One image for every reference and seed: (B * len(seeds), 3, S, S), the seeds of one reference adjacent."""
     if not seeds:
         raise InputError("There are no seeds; give at least one number.")
-    return torch.cat([model.generate(features, masks, label, seed=seed) for seed in seeds])
+    images = [model.generate(features, masks, label, seed=seed) for seed in seeds]  # each (B, 3, S, S)
+    return torch.stack(images, 1).flatten(0, 1)
 
 
 def repaint_masks(regions: Mapping[str, Tensor]) -> Masks:
     """The masks of `repaint`: type 2 of the paper, for one region or several.
 
-    regions: level -> (1, 1, S, S), 1 where only this level (and what is deeper and open) may speak. The
+    regions: level -> (B, 1, S, S), 1 where only this level (and what is deeper and open) may speak. The
     deepest level of all is open everywhere, as in training; every finer one outside the regions whose
     level is deeper than it.
     """
@@ -69,30 +78,34 @@ def repaint_masks(regions: Mapping[str, Tensor]) -> Masks:
 
 def repaint(
     model: SemanticPyramid,
-    photo: Tensor,
+    photos: Tensor,
     regions: Mapping[str, Tensor],
     seeds: Sequence[int] = (0,),
-    label: str | None = None,
+    label: Label = None,
     paste: bool = False,
 ) -> Tensor:
-    """Imagine regions of a photograph anew; outside them keep it (section 4, figure 8).
+    """Imagine regions of photographs anew; outside them keep them (section 4, figure 8).
 
     Args:
-        photo: (1, 3, H, W).
-        regions: level -> (H, W), 1 inside; in each region its level is the finest that is open.
-        label: class the whole is to be of; None takes the classifier's guess.
+        photos: (B, 3, H, W).
+        regions: level -> region, 1 inside; in each region its level is the finest that is open.
+        label: what the whole is to be of.
         paste: lay the photograph itself over the outside, with a feathered edge; else the result is the
             generator's own everywhere.
 
-    Raises InputError for no region, an unknown level, or a region of another size than the photograph.
+    Raises InputError for no region, an unknown level, or a region of another size than the photographs.
     """
     if not regions:
         raise InputError("There is no region to repaint; give at least one, as {level: region}.")
-    photo, fitted = fit(photo, model.image_size), {
-        name: _fit_region(region, photo, model.image_size) for name, region in regions.items()
-    }  # fmt: skip
-    images = _each_seed(model, model.features(photo), repaint_masks(fitted), label, seeds)
-    return feather(photo.to(images.device), images, torch.stack([*fitted.values()]).amax(0)) if paste else images
+    size = model.image_size
+    fitted = {name: _fit_region(region, photos, size) for name, region in regions.items()}
+    photos = fit(photos, size)
+    images = _each_seed(model, model.features(photos), repaint_masks(fitted), label, seeds)
+    if not paste:
+        return images
+    anywhere = torch.stack([*fitted.values()]).amax(0)
+    original, inside = (part.to(images.device).repeat_interleave(len(seeds), 0) for part in (photos, anywhere))
+    return feather(original, images, inside)
 
 
 def feather(photo: Tensor, images: Tensor, region: Tensor, width: float = 1 / 16) -> Tensor:
@@ -109,13 +122,13 @@ def feather(photo: Tensor, images: Tensor, region: Tensor, width: float = 1 / 16
 
 def compose(
     model: SemanticPyramid,
-    background: Tensor,
-    foreground: Tensor,
+    backgrounds: Tensor,
+    foregrounds: Tensor,
     region: Tensor,
-    placement: Box,
+    placement: Box | Tensor,
     level: str | None = None,
     seeds: Sequence[int] = (0,),
-    label: str | None = None,
+    label: Label = None,
 ) -> Tensor:
     """Put a part of one picture into another, in feature space (section 4, figure 9).
 
@@ -124,9 +137,9 @@ def compose(
     background's at `level`. Finer levels come from the background, outside the region.
 
     Args:
-        background, foreground: (1, 3, H, W), sizes of their own.
-        region: (H, W) at the foreground's size, 1 where the part is.
-        placement: box in the background that the region's bounding box comes to fill.
+        backgrounds, foregrounds: (B, 3, H, W), sizes of their own.
+        region: at the foregrounds' size, 1 where the part is.
+        placement: box in the background that the region's bounding box comes to fill: one, or a tensor (B, 4).
         level: by default the deepest conv level whose map is at least 4x4.
         label: of the part; None takes the classifier's guess of the foreground. Outside the region the fine
             levels leave the label nothing to say.
@@ -137,10 +150,13 @@ def compose(
     level = level or deepest_map(model)
     if check_level(level) not in CONV_LEVELS:
         raise InputError(f"{level} has no places to compose at; choose one of {', '.join(CONV_LEVELS)}.")
-    moved, inside = place(fit(foreground, size), _fit_region(region, foreground, size), placement)
-    ours, theirs = model.features(fit(background, size)), model.features(moved)
+    regions, foregrounds = _fit_region(region, foregrounds, size), fit(foregrounds, size)
+    moved, inside = place(foregrounds, regions, placement)
+    ours, theirs = model.features(fit(backgrounds, size)), model.features(moved)
     features = composed_features(ours, theirs, inside.to(ours[level].device), level)
-    return _each_seed(model, features, repaint_masks({level: inside}), label or _guess(model, foreground), seeds)
+    if label is None:
+        label = model.features(foregrounds)["fc8"].argmax(1)
+    return _each_seed(model, features, repaint_masks({level: inside}), label, seeds)
 
 
 def composed_features(
@@ -151,72 +167,58 @@ def composed_features(
     return {**background, level: torch.where(cells, foreground[level], background[level])}
 
 
-def _guess(model: SemanticPyramid, photo: Tensor) -> str:
-    return model.guess(fit(photo, model.image_size), top=1)[0][0][0]
-
-
 def deepest_map(model: SemanticPyramid) -> str:
     """The deepest conv level whose map is at least 4x4."""
     return [name for name in CONV_LEVELS if model.image_size // 2 ** (depth(name) + 1) >= 4][-1]
 
 
-def place(foreground: Tensor, region: Tensor, placement: Box) -> tuple[Tensor, Tensor]:
-    """Move and scale a picture so that its region's bounding box fills `placement`; mirrored beyond its border.
+def place(foregrounds: Tensor, regions: Tensor, placement: Box | Tensor) -> tuple[Tensor, Tensor]:
+    """Move and scale pictures so that their regions' bounding boxes fill `placement`; mirrored beyond their borders.
 
-    foreground: (1, 3, S, S); region: (1, 1, S, S). Returns both after the move.
-    Raises InputError for an empty region or placement.
+    foregrounds: (B, 3, S, S); regions: (B, 1, S, S); placement: one box for all, or a tensor (B, 4).
+    Returns both after the move. Raises InputError for an empty region or placement.
     """
-    size = foreground.shape[-1]
-    rows, columns = (region[0, 0] > 0.5).nonzero(as_tuple=True)
-    left, top, right, bottom = placement
-    if not len(rows):
+    goal = torch.as_tensor(placement, dtype=torch.float32).reshape(-1, 4).expand(len(regions), 4)
+    if not (regions > 0.5).flatten(1).any(1).all():
         raise InputError("The region of the foreground is empty; mark what is to be put into the background.")
-    if right <= left or bottom <= top:
-        raise InputError(f"The placement {placement} is empty; its right and bottom must exceed its left and top.")
-    theta = []
-    for low, high, start, end in (
-        (columns.min(), columns.max() + 1, left, right),
-        (rows.min(), rows.max() + 1, top, bottom),
-    ):
-        low, high = 2 * float(low) / size - 1, 2 * float(high) / size - 1  # in grid_sample's units, -1 … 1
-        start, end = 2 * start - 1, 2 * end - 1
-        scale = (high - low) / (end - start)
-        theta.append((scale, low - scale * start))
-    matrix = foreground.new_tensor([[theta[0][0], 0, theta[0][1]], [0, theta[1][0], theta[1][1]]])[None]
-    grid = F.affine_grid(matrix, [1, 3, size, size], align_corners=False)
-    moved = F.grid_sample(foreground, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    inside = F.grid_sample(region, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    empty = goal[(goal[:, 2] <= goal[:, 0]) | (goal[:, 3] <= goal[:, 1])]
+    if len(empty):
+        box = tuple(round(value, 3) for value in empty[0].tolist())
+        raise InputError(f"The placement {box} is empty; its right and bottom must exceed its left and top.")
+    source, goal = 2 * bounding_boxes(regions) - 1, 2 * goal.to(regions.device) - 1  # in grid_sample's units, -1 … 1
+    scale = (source[:, 2:] - source[:, :2]) / (goal[:, 2:] - goal[:, :2])  # (B, 2): across, down
+    start = source[:, :2] - scale * goal[:, :2]
+    theta = torch.cat([torch.diag_embed(scale), start[..., None]], 2)  # (B, 2, 3)
+    grid = F.affine_grid(theta, [*foregrounds.shape], align_corners=False)
+    moved = F.grid_sample(foregrounds, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    inside = F.grid_sample(regions, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved, inside
 
 
 def relabel(
     model: SemanticPyramid,
-    photo: Tensor,
-    label: str,
+    photos: Tensor,
+    label: str | Tensor,
     levels: Sequence[str] = RELABEL_LEVELS,
     strength: float | None = None,
     seeds: Sequence[int] = (0,),
 ) -> Tensor:
-    """A photograph's levels, turned down, under another class label: volcano to snowy mountain (section 4, figure 10).
+    """Photographs' levels, turned down, under another class label: volcano to snowy mountain (section 4, figure 10).
 
     strength: in [0, 1], how far the mask amounts of `levels` are turned down, so that the label has more to say;
         None takes the preset's `relabel_strength`.
 
     Raises InputError for an unknown label or level, or a strength outside [0, 1].
     """
-    model.label_index(label)
     strength = model.preset.relabel_strength if strength is None else strength
     if not 0 <= strength <= 1:
         raise InputError(f"The strength must lie in [0, 1], not {strength:g}.")
-    features = model.features(fit(photo, model.image_size))
+    features = model.features(fit(photos, model.image_size))
     return _each_seed(model, features, soft(**{name: 1 - strength for name in levels}), label, seeds)
 
 
 def reimagine(
-    model: SemanticPyramid, drawing: Tensor, level: str = "conv4", seeds: Sequence[int] = (0,), label: str | None = None
+    model: SemanticPyramid, drawings: Tensor, level: str = "conv4", seeds: Sequence[int] = (0,), label: Label = None
 ) -> Tensor:
-    """Photographs of what a drawing, a painting or a poster shows: its features at a deep level (figure 7).
-
-    label: None takes the classifier's guess of the drawing.
-    """
-    return _each_seed(model, model.features(fit(drawing, model.image_size)), one_level(level), label, seeds)
+    """Photographs of what drawings, paintings or posters show: their features at a deep level (figure 7)."""
+    return _each_seed(model, model.features(fit(drawings, model.image_size)), one_level(level), label, seeds)

@@ -12,9 +12,16 @@ the label says the rest, and beside it that part is too small to be learnt from.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, linear
+from pyramid.layers import (
+    ConditionalBatchNorm,
+    ResBlock,
+    SelfAttention,
+    VectorBlock,
+    conv,
+    linear,
+    remove_spectral_norm,
+)
 from pyramid.levels import CONV_LEVELS, FC_LEVELS, shapes
 from pyramid.presets import Preset
 
@@ -46,7 +53,7 @@ class Generator(nn.Module):
         self.global_z, self.noise = preset.global_z, noise_shapes(preset)
         self.z_size = z_size(preset)
         self.embedding = nn.Embedding(classes, CLASS_EMBEDDING)
-        #: mean and deviation of fc8 over the training photographs of each label: (K, K), rows are labels
+        #: mean and standard deviation of fc8 over each label's photographs, see `measure_labels`: (K, K), rows labels
         self.register_buffer("class_mean", torch.zeros(classes, classes))
         self.register_buffer("class_std", torch.ones(classes, classes))
         condition = preset.global_z + CLASS_EMBEDDING
@@ -71,9 +78,7 @@ class Generator(nn.Module):
         self.norm = ConditionalBatchNorm(last, condition)
         self.to_rgb = conv(last, 3)
         if not preset.spectral_generator:
-            for module in list(self.modules()):
-                if is_parametrized(module, "weight"):
-                    remove_parametrizations(module, "weight", leave_parametrized=False)
+            remove_spectral_norm(self, divided=False)
 
     def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], z: Tensor, labels: Tensor) -> Tensor:
         """Generate images.
@@ -104,10 +109,22 @@ class Generator(nn.Module):
         x = self.last(x, c)  # (B, last, S, S)
         return torch.tanh(self.to_rgb(F.relu(self.norm(x, c))).float())
 
-    def within_class(self, fc8: Tensor, labels: Tensor) -> Tensor:
-        """How fc8 (B, K) differs from the mean of its label, in deviations d, as d exp(-d^2 / 16).
+    @torch.no_grad()
+    def measure_labels(self, fc8: Tensor, labels: Tensor) -> None:
+        """Set what `within_class` goes by, from the training photographs' fc8 (N, K) and their labels (N,).
 
-        Up to two deviations that is about d; far outside a label's spread, as under a label that is not the
+        A label of one photograph or none keeps mean 0 and standard deviation 1.
+        """
+        for label in range(len(self.class_mean)):
+            group = fc8[labels == label]
+            if len(group) > 1:
+                self.class_mean[label] = group.mean(0)
+                self.class_std[label] = group.std(0).clamp(min=1e-3)
+
+    def within_class(self, fc8: Tensor, labels: Tensor) -> Tensor:
+        """How fc8 (B, K) differs from the mean of its label, in standard deviations d, as d exp(-d^2 / 16).
+
+        Up to two of them that is about d; far outside a label's spread, as under a label that is not the
         reference's, it is nothing.
         """
         d = (fc8 - self.class_mean[labels]) / self.class_std[labels]  # (B, K)

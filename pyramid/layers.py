@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 
 def conv(channels: int, out: int, kernel: int = 3) -> nn.Module:
@@ -18,6 +19,16 @@ def conv(channels: int, out: int, kernel: int = 3) -> nn.Module:
 def linear(units: int, out: int) -> nn.Module:
     """Spectrally normalised linear layer."""
     return spectral_norm(nn.Linear(units, out))
+
+
+def remove_spectral_norm(network: nn.Module, divided: bool) -> None:
+    """Plain weights in place of normalised ones, in every layer of a network.
+
+    divided: keep the weights as the norm last divided them, so that the network stays the same function; else
+        the weights before the division.
+    """
+    for layer in [m for m in network.modules() if is_parametrized(m, "weight")]:
+        remove_parametrizations(layer, "weight", leave_parametrized=divided)
 
 
 class ConditionalBatchNorm(nn.Module):

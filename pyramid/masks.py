@@ -52,23 +52,6 @@ class Masks:
         return pyramid
 
 
-def windows(region: Tensor) -> Tensor:
-    """The box around each region as an affine map from the whole square to it, for `affine_grid`: (B, 2, 3).
-
-    region: (B, 1, S, S) of 0 and 1; an empty one gives the whole square.
-    """
-    size, maps = region.shape[-1], []
-    for axis in (3, 2):  # x from the columns, y from the rows
-        found = region.amax(5 - axis).flatten(1) > 0  # (B, S)
-        found = found | ~found.any(1, keepdim=True)
-        low = found.int().argmax(1) / size  # (B,)
-        high = 1 - found.flip(1).int().argmax(1) / size
-        maps.append((high - low, high + low - 1))  # scale and centre in -1 … 1
-    (sx, cx), (sy, cy) = maps
-    zero = torch.zeros_like(sx)
-    return torch.stack([torch.stack([sx, zero, cx], 1), torch.stack([zero, sy, cy], 1)], 1)
-
-
 def level(name: str, amount: float = 1.0) -> Masks:
     """One level open, every other closed: type 1 of the paper."""
     return Masks({name: amount})
@@ -119,97 +102,29 @@ def touched(region: Tensor, side: int) -> Tensor:
     return F.adaptive_max_pool2d(region, side) > 0.5
 
 
-@dataclass(frozen=True)
-class MaskShares:
-    """How training masks are drawn. Shares are of all samples; each sample makes its own draw."""
-
-    region: float = 0.30  # type 2 of the paper: one level everywhere, finer ones outside a region (reported)
-    closed: float = 0.05  # ours: everything closed, the class-only baseline
-    several: float = 0.10  # ours: two or more levels with amounts from U(0, 1), for the sliders
-    relabel: float = 0.14  # ours: of samples whose finest open level is conv3 or deeper, given another label
-    compose: float = 0.6  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
-    levels: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 1)  # weight of each level in types 1 and 2 (paper: uniform)
+Box = tuple[float, float, float, float]  # left, top, right, bottom as shares of the side
 
 
-@dataclass
-class TrainingDraw:
-    """One batch of training masks. Tensors of length B except `masks`."""
-
-    masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
-    level: Tensor  # int64: index of the drawn level; 7 for all closed, 8 for several levels
-    relabel: Tensor  # bool: generate under a label other than the reference's
-    composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
-
-
-CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
-DRAW_NAMES = (*LEVELS, "closed", "several")
+def box(corners: Box | Tensor, size: int) -> Tensor:
+    """Boxes as regions: 1 at the pixels whose centres lie inside. One `Box` or (B, 4) -> (B, 1, size, size)."""
+    corners = torch.as_tensor(corners, dtype=torch.float32).reshape(-1, 4)
+    left, top, right, bottom = corners.T[:, :, None]  # each (B, 1)
+    places = (torch.arange(size, device=corners.device) + 0.5) / size
+    columns = (places >= left) & (places < right)  # (B, S)
+    rows = (places >= top) & (places < bottom)
+    return (rows[:, :, None] & columns[:, None]).float()[:, None]
 
 
-def draw(batch: int, image_size: int, shares: MaskShares, generator: torch.Generator) -> TrainingDraw:
-    """Draw the masks of a training batch on the CPU, every sample by itself; two adjacent ones share the level.
+def bounding_boxes(regions: Tensor) -> Tensor:
+    """The box around what each region holds (above 1/2), in shares of the side; of an empty one the whole square.
 
-    Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
-    inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
-    open amounts then turned down by a strength from U(0, 1)), and, where the finer levels are closed, part
-    of another reference at the drawn level.
+    regions: (B, 1, S, S). Returns (B, 4): left, top, right, bottom.
     """
-    weights = torch.tensor(shares.levels, dtype=torch.float32)
-    pairs = torch.multinomial(weights, (batch + 1) // 2, replacement=True, generator=generator)
-    drawn = pairs.repeat_interleave(2)[:batch]  # (B,); pairs, for `losses.fixed_pattern`
-    kind = torch.rand(batch, generator=generator)
-    is_closed = kind < shares.closed
-    is_several = ~is_closed & (kind < shares.closed + shares.several)
-    is_region = ~is_closed & ~is_several & (kind < shares.closed + shares.several + shares.region)
-
-    one = F.one_hot(drawn, len(LEVELS)).float()  # (B, 7)
-    chosen = (torch.rand(batch, len(LEVELS), generator=generator) < 0.4).float()
-    chosen[torch.arange(batch), drawn] = 1.0
-    amounts = torch.rand(batch, len(LEVELS), generator=generator) * chosen
-    everywhere = torch.where(is_several[:, None], amounts, one) * (~is_closed)[:, None]  # (B, 7)
-    open_part = random_regions(batch, image_size, generator)  # (B, 1, S, S)
-    finer = torch.arange(len(LEVELS))[None] < drawn[:, None]  # (B, 7)
-    partial = (finer & is_region[:, None]).float()
-
-    finest = (everywhere + partial).gt(0).float().argmax(1)
-    relabel = (finest >= depth("conv3")) & ~is_closed & (torch.rand(batch, generator=generator) < shares.relabel)
-    fc = torch.tensor([name in FC_LEVELS for name in LEVELS])
-    everywhere = torch.where(relabel[:, None] & fc[None], 0.0, everywhere)
-    # an fc level drawn alone has nothing left to relabel: open conv3 or conv4 in its place
-    emptied = relabel & (everywhere.sum(1) + partial.sum(1) == 0)
-    instead = torch.randint(depth("conv3"), depth("conv5"), (batch,), generator=generator)
-    everywhere[emptied] = F.one_hot(instead, len(LEVELS)).float()[emptied]
-    drawn = torch.where(emptied, instead, drawn)
-    strength = torch.rand(batch, generator=generator)
-    everywhere = torch.where(relabel[:, None], everywhere * (1 - strength[:, None]), everywhere)
-
-    maps = (drawn >= depth("conv3")) & (drawn <= depth("conv5"))
-    compose = is_region & maps & ~relabel & (torch.rand(batch, generator=generator) < shares.compose)
-
-    masks = {}
-    for i, name in enumerate(LEVELS):
-        amount, part = everywhere[:, i], partial[:, i]
-        if name in FC_LEVELS:
-            masks[name] = amount[:, None]  # (B, 1); a region never opens an fc level
-        else:
-            mask = to_level(open_part, name) * part.view(-1, 1, 1, 1)
-            masks[name] = torch.maximum(mask, amount.view(-1, 1, 1, 1))  # (B, 1, h, w)
-    tag = torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, drawn))
-    return TrainingDraw(masks, tag, relabel, (1 - open_part) * compose.view(-1, 1, 1, 1))
-
-
-def random_regions(batch: int, size: int, generator: torch.Generator) -> Tensor:
-    """Where type 2 lets fine levels pass: outside, or for one in four inside, of a box or an ellipse.
-
-    Sides from 0.25 to 0.8 of the image, anywhere in it. Returns (B, 1, size, size) of 0 and 1.
-    """
-    extent = 0.25 + 0.55 * torch.rand(batch, 2, generator=generator)  # (B, 2): height, width
-    start = torch.rand(batch, 2, generator=generator) * (1 - extent)
-    shape = torch.rand(batch, 2, generator=generator)
-    place = (torch.arange(size) + 0.5) / size
-    away = (place[None, None] - (start + extent / 2)[..., None]).abs() / (extent / 2)[..., None]  # (B, 2, S)
-    down, right = away[:, 0, :, None], away[:, 1, None, :]
-    ellipse = down.square() + right.square() <= 1
-    box = torch.maximum(down, right) <= 1
-    inside = torch.where((shape[:, 0] < 0.5).view(-1, 1, 1), ellipse, box)  # (B, S, S)
-    flipped = (shape[:, 1] < 0.25).view(-1, 1, 1)
-    return torch.where(flipped, inside, ~inside).float()[:, None]
+    ends = []
+    for axis in (2, 3):  # columns, then rows
+        found = (regions > 0.5).any(axis)[:, 0]  # (B, S)
+        found = found | ~found.any(1, keepdim=True)
+        side = found.shape[1]
+        ends.append((found.int().argmax(1) / side, 1 - found.flip(1).int().argmax(1) / side))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], 1)

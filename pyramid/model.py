@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import parametrize
+from torch import Tensor, nn
 
 from pyramid.checkpoints import find_model, load_weights, read_card, save_weights, write_card
-from pyramid.classifier import Classifier, Judge
+from pyramid.classifier import Classifier
 from pyramid.device import default_device
 from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
+from pyramid.judge import Judge
+from pyramid.layers import remove_spectral_norm
 from pyramid.masks import Masks
 from pyramid.presets import Preset, from_dict
 
@@ -102,23 +103,61 @@ class SemanticPyramid:
             raise InputError(f"There is no label {label!r}; the labels are {', '.join(self.classes)}.")
         return self.classes.index(label)
 
-    @torch.no_grad()
-    def guess(self, images: Tensor, top: int = 3) -> list[list[tuple[str, float]]]:
-        """The classifier's top classes with their probabilities, for every image of a batch."""
-        probabilities = self.classifier(images.to(self.device)).softmax(1)
-        values, indices = probabilities.topk(min(top, len(self.classes)), 1)
+    def guess(self, features: dict[str, Tensor], top: int = 3) -> list[list[tuple[str, float]]]:
+        """The classifier's top classes with their probabilities, for every image whose `features` these are."""
+        logits = features["fc8"] * self.classifier.level_std[-1]
+        values, indices = logits.softmax(1).topk(min(top, len(self.classes)), 1)
         return [
             [(self.classes[i], float(v)) for v, i in zip(row_values, row_indices, strict=True)]
             for row_values, row_indices in zip(values, indices.tolist(), strict=True)
         ]
 
-    def is_familiar(self, images: Tensor) -> list[bool]:
+    def is_familiar(self, features: dict[str, Tensor]) -> list[bool]:
         """Whether each image resembles the training photographs, by the classifier's confidence.
 
         Unfamiliar is an image whose best probability lies under that of 95 % of held-out photographs
         (the card's `familiar_above`). A hint, not a guarantee.
         """
-        return [row[0][1] >= self.card["familiar_above"] for row in self.guess(images, top=1)]
+        return [row[0][1] >= self.card["familiar_above"] for row in self.guess(features, top=1)]
+
+    @torch.no_grad()
+    def judged(self, images: Tensor) -> Tensor:
+        """The class that the judge names for each image (B, 3, S, S) in [-1, 1]: int64 (B,), on the CPU."""
+        return self.judge(images.to(self.device)).argmax(1).cpu()
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released folder, its card read once: what it holds, network by network. Made by `open_release`."""
+
+    folder: Path
+    card: dict[str, Any]
+    preset: Preset
+    classes: tuple[str, ...]
+
+    def network(self, part: str) -> nn.Module:
+        """The classifier, judge, generator or discriminator, in evaluation mode, on the CPU.
+
+        Raises InputError for a part that the folder does not hold, and for files that are missing or altered.
+        """
+        if part not in self.card["sha256"]:
+            raise InputError(f"{self.folder} holds no {part}; train a {part} with `python -m pyramid train`.")
+        preset, classes = self.preset, len(self.classes)
+        made = {
+            "classifier": lambda: Classifier(classes, preset.image_size, preset.classifier_width),
+            "judge": lambda: Judge(classes, preset.judge_base),
+            "generator": lambda: Generator(preset, classes),
+            "discriminator": lambda: Discriminator(preset, classes),
+        }[part]()
+        load_weights(self.folder / f"{part}.safetensors", made, self.card["sha256"][part])
+        return made.eval()
+
+
+def open_release(name: str | Path) -> Release:
+    """A released model by name, or one in a folder. Raises InputError for an unknown name or a damaged card."""
+    folder = find_model(name)
+    card = read_card(folder)
+    return Release(folder, card, from_dict(card["preset"]), tuple(card["classes"]))
 
 
 def load(name: str | Path, device: torch.device | str | None = None) -> SemanticPyramid:
@@ -126,53 +165,18 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
 
     Raises InputError for an unknown name and for missing or altered files.
     """
-    folder = find_model(name)
-    card = read_card(folder)
-    preset, classes = from_dict(card["preset"]), tuple(card["classes"])
-    if "generator" not in card["sha256"]:
-        raise InputError(f"{folder} holds a classifier only; train a generator with `python -m pyramid train`.")
-    classifier, judge = load_classifiers(folder)
-    generator = Generator(preset, len(classes))
-    load_weights(folder / "generator.safetensors", generator, card["sha256"]["generator"])
-    model = SemanticPyramid(preset, classes, classifier, judge, generator, card)
-    for network in (classifier, judge, generator):
-        network.to(device or default_device(), memory_format=torch.channels_last).eval().requires_grad_(False)
-    _fix_weights(model.generator)
-    return model
-
-
-def _fix_weights(generator: Generator) -> None:
-    """Spectral norms are divided into the weights once, not again at every image."""
-    for module in [m for m in generator.modules() if parametrize.is_parametrized(m)]:
-        for name in list(module.parametrizations):
-            parametrize.remove_parametrizations(module, name, leave_parametrized=True)
-
-
-def load_classifiers(name: str | Path) -> tuple[Classifier, Judge]:
-    """The classifier and the judge of a model, or of a folder that train-classifier wrote."""
-    folder = find_model(name)
-    card = read_card(folder)
-    preset, classes = from_dict(card["preset"]), card["classes"]
-    classifier = Classifier(len(classes), preset.image_size, preset.classifier_width)
-    judge = Judge(len(classes), preset.judge_base)
-    load_weights(folder / "classifier.safetensors", classifier, card["sha256"]["classifier"])
-    load_weights(folder / "judge.safetensors", judge, card["sha256"]["judge"])
-    return classifier.eval(), judge.eval()
-
-
-def load_discriminator(name: str | Path) -> Discriminator:
-    """The discriminator of a model or folder, on the CPU, in evaluation mode; for going on, and for looking at."""
-    folder = find_model(name)
-    card = read_card(folder)
-    discriminator = Discriminator(from_dict(card["preset"]), len(card["classes"]))
-    load_weights(folder / "discriminator.safetensors", discriminator, card["sha256"].get("discriminator"))
-    return discriminator.eval()
+    release = open_release(name)
+    networks = {part: release.network(part) for part in ("classifier", "judge", "generator")}
+    for network in networks.values():
+        network.to(device or default_device(), memory_format=torch.channels_last).requires_grad_(False)
+    remove_spectral_norm(networks["generator"], divided=True)  # divided once, not again at every image
+    return SemanticPyramid(release.preset, release.classes, card=release.card, **networks)
 
 
 def save(folder: Path, card: dict[str, Any], **networks: torch.nn.Module) -> None:
     """Write networks in half precision and a card that names their SHA-256; the card comes last.
 
-    card: at least preset, classes and familiar_above; networks: by the names in `checkpoints.PARTS`.
+    card: at least preset, classes and familiar_above; networks: by the names that `Release.network` knows.
     """
     hashes = {part: save_weights(folder / f"{part}.safetensors", network) for part, network in networks.items()}
     write_card(folder, {**card, "sha256": hashes})

@@ -1,9 +1,20 @@
-"""Sizes and shares of a run: one frozen dataclass and a few named presets."""
+"""Sizes, weights and shares of a run: one frozen dataclass and a few named presets."""
 
 from dataclasses import asdict, dataclass, field, replace
 
 from pyramid.errors import InputError
-from pyramid.masks import MaskShares
+
+
+@dataclass(frozen=True)
+class MaskShares:
+    """How training masks are drawn. Shares are of all samples; each sample makes its own draw."""
+
+    region: float = 0.30  # type 2 of the paper: one level everywhere, finer ones outside a region (reported)
+    closed: float = 0.05  # ours: everything closed, the class-only baseline
+    several: float = 0.10  # ours: two or more levels with amounts from U(0, 1), for the sliders
+    relabel: float = 0.14  # ours: of samples whose finest open level is conv3 or deeper, given another label
+    compose: float = 0.6  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
+    levels: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 1)  # weight of each level in types 1 and 2 (paper: uniform)
 
 
 @dataclass(frozen=True)
@@ -21,29 +32,35 @@ class Preset:
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
     discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
     spectral_generator: bool = True  # spectral norm in the generator too, as in SAGAN
-    heads: str = "imagenet"  # features the discriminator's heads read: full ImageNet VGG-16, or "classifier"
+    head_features: str = "imagenet"  # what the discriminator's heads read: full ImageNet VGG-16, or "classifier"
     head_channels: int = 64  # of each feature head
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
 
     batch: int = 32  # generated images a step: batch / 2 references, two z for each
     learning_rate: float = 1.5e-4  # of the generator, Adam with betas (0, 0.99)
     discriminator_rate: float = 4e-4  # of the discriminator
-    final_share: float = 0.25  # of both rates, reached at `images` by a cosine, then held
+    final_lr_factor: float = 0.25  # of both rates, reached at `images` by a cosine, then held
     images: int = 460_000  # generated images over which the rates fall
-    adversarial: str = "hinge"  # or "least_squares", the paper's, or "none"
-    head_weight: float = 2.0  # of the feature heads, beside the pixel discriminator's 1
-    r1_weight: float = 0.01  # gamma of the R1 penalty on the pixel discriminator
-    r1_every: int = 16  # steps between R1 penalties (lazy regularisation)
-    # weight of the reconstruction at each level: the paper's alpha = 0.1, made level by level (ours)
-    reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)
-    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.3, 0.5, 0.5, 0.1)  # beta, levels, closed, several
-    fixed_pattern: float = 40.0  # weight of the fine detail common to images of one class and level (ours)
-    # weight of finding the reference among other photographs, level by level (ours)
+
+    # Weights of the terms of the objective, each under the term's name (TERMS); 0 leaves a term out. Weights of a
+    # level are in the order of LEVELS; those of the diversity are followed by "all closed" and "several levels".
+    adversarial: float = 1.0  # of the pixel discriminator
+    game: str = "hinge"  # that it plays: "hinge", or the paper's "least_squares"
+    heads: float = 2.0  # of the feature heads
+    r1: float = 0.01  # gamma of the penalty on the pixel discriminator, gamma / 2 E |grad D|^2
+    r1_every: int = 16  # steps between penalties (lazy regularisation), each so many times as heavy
+    reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)  # the paper's alpha, level by level (ours)
+    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.3, 0.5, 0.5, 0.1)  # the paper's beta, likewise
+    fixed_pattern: float = 40.0
     retrieval: tuple[float, ...] = (0.0, 0.0, 2.4, 1.2, 9.6, 28.8, 1.2)
-    part: float = 5.0  # factor on the reconstruction weights for the part that is composed in, by itself (ours)
-    other_label: float = 8.0  # weight, under another label, of the classifier naming it (ours)
-    other_layout: float = 16.0  # weight, under another label, of the reference's edges staying (ours)
+    retrieval_temperature: tuple[float, ...] = (0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.1)  # of the cosines
+    part: tuple[float, ...] = (0.0, 0.0, 20.0, 15.0, 40.0, 0.0, 0.0)
+    other_label: float = 8.0
+    other_layout: float = 16.0
+    relabelled_scale: float = 0.5  # factor on reconstruction and retrieval of a sample under another label
+
     ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
+    #: how masks are drawn
     shares: MaskShares = field(
         default_factory=lambda: MaskShares(closed=0.07, levels=(0.06, 0.06, 0.11, 0.13, 0.18, 0.32, 0.14))
     )
@@ -53,17 +70,25 @@ class Preset:
     @property
     def head_width(self) -> float:
         """Width of the VGG-16 that the feature heads read."""
-        return 1.0 if self.heads == "imagenet" else self.classifier_width
+        return 1.0 if self.head_features == "imagenet" else self.classifier_width
 
     def asdict(self) -> dict:
         return asdict(self)
 
 
 def from_dict(values: dict) -> Preset:
-    """The preset a card or checkpoint stores."""
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    shares = {name: tuple(v) if isinstance(v, list) else v for name, v in values.pop("shares").items()}
-    return Preset(**values, shares=MaskShares(**shares))
+    """The preset a card or checkpoint stores. Raises InputError where it has other fields than there are."""
+
+    def tuples(fields: dict) -> dict:
+        return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+
+    try:
+        return Preset(**tuples(values) | {"shares": MaskShares(**tuples(values["shares"]))})
+    except (TypeError, KeyError) as error:
+        raise InputError(
+            f"The preset {values.get('name')!r} was stored by another version of this project ({error}); "
+            "train the model again, or use that version."
+        ) from None
 
 
 PRESETS = {
@@ -76,7 +101,7 @@ PRESETS = {
             relabel_strength=0.82,
             diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.15, 0.5, 0.5, 0.1),
             retrieval=(0.0, 0.0, 2.4, 1.2, 9.6, 50.0, 1.2),
-            part=6.0,
+            part=(0.0, 0.0, 24.0, 18.0, 48.0, 0.0, 0.0),
             shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.09, 0.10, 0.15, 0.34, 0.22)),
         ),
         Preset(
@@ -86,15 +111,16 @@ PRESETS = {
             spectral_generator=False,
             generator_channels=(128, 128, 192, 192, 128, 64, 32),
             discriminator_channels=(48, 96, 160, 192),
-            heads="classifier",
+            head_features="classifier",
             head_channels=48,
             learning_rate=3e-4,
             discriminator_rate=3e-4,
             images=150_000,
-            r1_weight=0.2,
+            r1=0.2,
             reconstruction=(12.0, 9.0, 7.0, 6.0, 8.0, 5.0, 4.0),
             diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1),
             retrieval=(0.0, 0.0, 2.4, 1.2, 3.6, 12.0, 9.6),
+            part=(0.0, 0.0, 35.0, 30.0, 40.0, 0.0, 0.0),
             shares=MaskShares(closed=0.06, levels=(0.10, 0.12, 0.12, 0.14, 0.16, 0.16, 0.20)),
             relabel_strength=0.76,
         ),
@@ -107,19 +133,19 @@ PRESETS = {
             global_z=64,
             generator_channels=(128, 128, 160, 160, 128, 72, 32),
             discriminator_channels=(48, 96, 128),
-            heads="classifier",
+            head_features="classifier",
             head_channels=32,
             attention_side=8,
             learning_rate=4e-4,
             discriminator_rate=3e-4,
             images=90_000,
-            r1_weight=0.2,
+            r1=0.2,
             reconstruction=(12.0, 9.0, 7.0, 6.0, 6.0, 4.0, 3.0),
             # ten minutes are for the pyramid itself: no composed parts, no losses of another label
             diversity=(0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1),
             fixed_pattern=10.0,
             retrieval=(0.0, 0.0, 0.0, 0.0, 1.6, 1.6, 0.0),
-            part=0.0,
+            part=(0.0,) * 7,
             other_label=0.0,
             other_layout=0.0,
             shares=MaskShares(closed=0.07, compose=0.0, levels=(0.10, 0.10, 0.10, 0.14, 0.16, 0.16, 0.24)),
@@ -133,7 +159,7 @@ PRESETS = {
             global_z=16,
             generator_channels=(32, 32, 32, 32, 24, 16, 8),
             discriminator_channels=(16, 24, 32),
-            heads="classifier",
+            head_features="classifier",
             head_channels=8,
             attention_side=8,
             batch=8,
@@ -143,21 +169,25 @@ PRESETS = {
 }
 
 
-WITHOUT = {  # what a run can leave out, and what becomes of the preset
-    "adversarial": {"adversarial": "none", "head_weight": 0.0, "r1_weight": 0.0},
-    "reconstruction": {"reconstruction": (0.0,) * 7, "retrieval": (0.0,) * 7},
-    "diversity": {"diversity": (0.0,) * 9},
-    "fixed-pattern": {"fixed_pattern": 0.0},
-    "heads": {"head_weight": 0.0},
-}
+#: the terms of the objective: losses.py has the paper's, training/extras.py ours
+TERMS = (
+    "adversarial", "heads", "r1", "reconstruction", "diversity",
+    "fixed_pattern", "retrieval", "part", "other_label", "other_layout",
+)  # fmt: skip
+GOES_WITH = {"adversarial": ("heads", "r1"), "reconstruction": ("retrieval", "part")}  # what makes no sense without
 
 
-def without(preset: Preset, part: str) -> Preset:
-    """The preset with one loss left out (a key of WITHOUT), to see what it was good for."""
-    return replace(preset, name=f"{preset.name}-without-{part}", **WITHOUT[part])
+def without(preset: Preset, term: str) -> Preset:
+    """The preset with the weight of one of TERMS, and of what goes with it, at 0: to see what it is good for."""
+    nothing = {
+        name: (0.0,) * len(weight) if isinstance(weight := getattr(preset, name), tuple) else 0.0
+        for name in (term, *GOES_WITH.get(term, ()))
+    }
+    return replace(preset, name=f"{preset.name}-without-{term}", **nothing)
 
 
 def get_preset(name: str) -> Preset:
+    """A preset by name. Raises InputError, naming those there are."""
     if name not in PRESETS:
         raise InputError(f"There is no preset {name!r}; the presets are {', '.join(PRESETS)}.")
     return PRESETS[name]

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from pyramid.classifier import Classifier, FrozenStages, Judge
+from pyramid.classifier import Classifier, FrozenStages
 from pyramid.data import Photos
 from pyramid.device import seeded
 from pyramid.generator import Generator
+from pyramid.judge import Judge
 from pyramid.model import SemanticPyramid
 from pyramid.presets import PRESETS
 from pyramid.training import Run

@@ -5,8 +5,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from conftest import CLASSES
 from pyramid import editing, masks
-from pyramid.classifier import Classifier, Judge
+from pyramid.classifier import Classifier
 from pyramid.generator import Generator
+from pyramid.judge import Judge
 from pyramid.model import SemanticPyramid
 from pyramid.presets import PRESETS
 

@@ -48,6 +48,27 @@ def test_every_use_returns_an_image_a_seed(model):
     assert torch.allclose(again, editing.repaint(model, photo, {"conv4": region}, seeds=(1, 2))[1:], atol=1e-5)
 
 
+def test_every_picture_of_a_batch_is_treated_by_itself(model):
+    """Its own region, placement and label: the first row of a batch is what the use gives for that picture alone."""
+    a, b = picture(48, 48), picture(48, 48, 1)
+    regions = torch.stack([box(48, 5, 20), box(48, 25, 45)])[:, None]
+    places = torch.tensor([[0.1, 0.1, 0.5, 0.5], [0.4, 0.3, 0.9, 0.8]])
+    labels = torch.tensor([2, 0])
+    uses = (
+        lambda x, i: editing.repaint(model, x, {"conv3": regions[i]}, (4, 5), labels[i], paste=True),
+        lambda x, i: editing.compose(model, x, x.flip(3), regions[i], places[i], "conv2", (4, 5), labels[i]),
+        lambda x, i: editing.relabel(model, x, labels[i], seeds=(4, 5)),
+        lambda x, i: editing.reimagine(model, x, seeds=(4, 5), label=labels[i]),
+    )
+    for use in uses:
+        for rows in ([0, 1], [1, 0]):
+            both = use(torch.cat([a, b])[rows], rows)  # picture 1 with two seeds, picture 2 with two seeds
+            alone = use((a, b)[rows[0]], rows[:1])
+            assert both.shape == (4, 3, 32, 32)
+            torch.testing.assert_close(both[:2], alone, rtol=0, atol=1e-4)
+            assert not torch.allclose(both[:2], both[2:], atol=1e-2)
+
+
 def test_one_region_gives_the_masks_of_type_2():
     region = box(32, 12, 20)
     ours = editing.repaint_masks({"conv3": region.reshape(1, 1, 32, 32)}).at(32)
@@ -129,6 +150,7 @@ def test_relabel_turns_the_amounts_down(model, monkeypatch):
         (lambda m: editing.repaint(m, picture(32, 32), {"conv9": torch.ones(32, 32)}), "conv9"),
         (lambda m: editing.repaint(m, picture(32, 32), {"conv4": torch.ones(16, 32)}), "size of the picture"),
         (lambda m: editing.repaint(m, picture(32, 32), {"conv4": torch.ones(32, 32)}, seeds=()), "no seeds"),
+        (lambda m: editing.repaint(m, picture(32, 32), {"conv4": torch.ones(2, 1, 32, 32)}), "2 regions for 1"),
         (lambda m: editing.relabel(m, picture(32, 32), "moon"), "no label 'moon'"),
         (lambda m: editing.relabel(m, picture(32, 32), m.classes[0], strength=2), "strength"),
         (

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from conftest import CLASSES
 from pyramid.device import seeded
-from pyramid.discriminator import Discriminator, with_deviation
+from pyramid.discriminator import Discriminator, with_difference
 from pyramid.generator import Generator
 from pyramid.levels import CONV_LEVELS, LEVELS, shapes
 from pyramid.presets import PRESETS
@@ -93,9 +93,9 @@ def test_projection_discriminator_scores_depend_on_the_class():
     assert not torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
 
 
-def test_deviation_channel_by_hand():
+def test_difference_channel_by_hand():
     x = torch.tensor([[1.0, 2.0], [4.0, 0.0], [5.0, 5.0], [5.0, 5.0]]).view(4, 2, 1, 1)
-    assert with_deviation(x)[:, 2].flatten().tolist() == [2.5, 2.5, 0.0, 0.0]
+    assert with_difference(x)[:, 2].flatten().tolist() == [2.5, 2.5, 0.0, 0.0]
 
 
 def test_levels_enter_from_deep_to_fine():

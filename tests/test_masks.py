@@ -8,8 +8,7 @@ from pyramid import masks
 from pyramid.classifier import Classifier
 from pyramid.device import seeded
 from pyramid.errors import InputError
-from pyramid.levels import CONV_LEVELS, LEVELS, depth
-from pyramid.presets import PRESETS
+from pyramid.levels import LEVELS
 
 boxes = st.tuples(*[st.integers(0, 63)] * 4)
 
@@ -97,59 +96,10 @@ def test_touched_counts_every_cell_with_a_pixel_of_the_region():
     assert cells.nonzero().tolist() == [[0, 1], [1, 1], [2, 1]]
 
 
-def test_windows_enlarge_the_box_around_a_region():
-    region = torch.zeros(2, 1, 64, 64)
-    region[0, :, 8:24, 16:48] = 1  # an ellipse would have the same box
-    grid = torch.nn.functional.affine_grid(masks.windows(region), (2, 1, 64, 64), align_corners=False)
-    image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    seen = torch.nn.functional.grid_sample(image, grid, align_corners=False)
-    cut = torch.nn.functional.interpolate(image[:1, :, 8:24, 16:48], (64, 64), mode="bilinear")
-    torch.testing.assert_close(seen[:1, :, 4:-4, 2:-2], cut[..., 4:-4, 2:-2], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(seen[1:], image[1:], atol=1e-4, rtol=1e-4)  # an empty region: all of it
-
-
-def test_composed_samples_are_of_type_2_and_closed_where_the_other_comes_in():
-    drawn = masks.draw(3000, 64, PRESETS["photos64"].shares, torch.Generator().manual_seed(1))
-    composed = drawn.composed.flatten(1).amax(1) > 0
-    assert 0.03 < composed.float().mean() < 0.15
-    assert drawn.level[composed].unique().tolist() == [depth("conv3"), depth("conv4"), depth("conv5")]
-    assert not (composed & drawn.relabel).any()
-    for name in ("conv1", "conv2"):
-        side = drawn.masks[name].shape[-1]
-        inside = masks.touched(drawn.composed, side)
-        assert drawn.masks[name][inside & composed.view(-1, 1, 1, 1)].max() == 0
-    some = drawn.masks["conv1"][composed]
-    assert some.amax((1, 2, 3)).mean() > 0.5  # and mostly open somewhere outside
-
-
-def test_training_draws_keep_their_shares():
-    shares = PRESETS["photos64"].shares
-    drawn = masks.draw(6000, 64, shares, torch.Generator().manual_seed(0))
-    tolerance = 0.02  # three standard deviations of a share of 6,000
-    assert abs((drawn.level == masks.CLOSED).float().mean() - shares.closed) < tolerance
-    assert abs((drawn.level == masks.SEVERAL).float().mean() - shares.several) < tolerance
-    whole = torch.stack([drawn.masks[n].flatten(1).amin(1) for n in LEVELS], 1)
-    some = torch.stack([drawn.masks[n].flatten(1).amax(1) for n in LEVELS], 1)
-    closed = drawn.level == masks.CLOSED
-    assert some[closed].max() == 0
-    single = drawn.level < len(LEVELS)
-    for i, name in enumerate(LEVELS):
-        of_level = (drawn.level == i) & ~drawn.relabel
-        assert whole[of_level, i].min() == 1, name  # open everywhere
-        assert some[of_level, i + 1 :].numel() == 0 or some[of_level, i + 1 :].max() == 0  # deeper ones closed
-    finest = (some > 0).float().argmax(1)
-    eligible = ~closed & (finest >= depth("conv3"))
-    share = drawn.relabel.sum() / (eligible | drawn.relabel).sum()
-    assert 0.10 <= share <= 0.15
-    assert some[drawn.relabel][:, depth("fc7") :].max() == 0  # fc levels closed under another label
-    assert torch.equal(whole[drawn.relabel & single], some[drawn.relabel & single])  # one amount everywhere
-    amount = some[drawn.relabel & single].amax(1)
-    assert abs(amount.mean() - 0.5) < 0.05  # strengths from U(0, 1): three standard deviations of 300 draws
-    typed2 = single & ((some > 0).sum(1) > 1)
-    assert 0.1 < typed2.float().mean() < shares.region + tolerance  # type 2 shows wherever finer levels exist
-
-
-def test_draws_come_from_the_generator_alone():
-    shares = PRESETS["tiny32"].shares
-    first, second = (masks.draw(16, 32, shares, torch.Generator().manual_seed(3)) for _ in range(2))
-    assert all(torch.equal(first.masks[name], second.masks[name]) for name in CONV_LEVELS)
+def test_boxes_and_the_boxes_around_them():
+    regions = masks.box(torch.tensor([[0.25, 0.125, 0.75, 0.375], [0.0, 0.0, 1.0, 1.0]]), 64)
+    assert regions.shape == (2, 1, 64, 64) and regions[0, :, 8:24, 16:48].min() == 1
+    assert regions[0].sum() == 16 * 32 and regions[1].min() == 1
+    assert masks.bounding_boxes(regions).tolist() == [[0.25, 0.125, 0.75, 0.375], [0, 0, 1, 1]]
+    assert masks.bounding_boxes(torch.zeros(1, 1, 8, 8)).tolist() == [[0, 0, 1, 1]]  # nothing: the whole square
+    assert torch.equal(masks.box((0.25, 0.125, 0.75, 0.375), 64), regions[:1])

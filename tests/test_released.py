@@ -8,14 +8,14 @@ import pytest
 import torch
 
 import pyramid
-from pyramid import baselines, checkpoints, comparison, masks
+from pyramid import checkpoints, masks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
-from pyramid.model import load_discriminator
+from pyramid.measure import baselines, comparison
+from pyramid.model import open_release
 from pyramid.scenes import render
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MEGABYTE = 10**6
 
 
@@ -99,7 +99,7 @@ def test_discriminator_prefers_the_true_label(model):
     """Projection: over pictures of the model's world, the label given by the classifier beats the mean of others."""
     photos = references(model)
     labels = model.classifier(photos).argmax(1)
-    discriminator = load_discriminator(checkpoints.find_model(model.preset.name)).pixels
+    discriminator = open_release(model.preset.name).network("discriminator").pixels
     with torch.no_grad():
         every = [discriminator(photos, torch.full_like(labels, y))[0] for y in range(len(model.classes))]
     scores = torch.cat(every, 1)  # (B, classes)
@@ -112,27 +112,15 @@ def test_wrong_size_is_refused(model):
         model.features(torch.zeros(1, 3, 50, 50))
 
 
-def test_figures_of_the_card_stand_in_the_readme(model):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_metrics_of_the_card_stand_in_the_docs(model):
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     for line in model.card["tables"]["levels"]["markdown"].splitlines():
-        assert line in readme
+        assert line in results
 
 
 @pytest.mark.parametrize("name", ["compare", "baselines"])
-def test_saved_comparisons_stand_in_the_readme(name):
+def test_saved_comparisons_stand_in_the_docs(name):
     saved = json.loads((ROOT / "data" / "runs" / f"photos64-{name}.json").read_text(encoding="utf-8"))
     table = {"compare": comparison, "baselines": baselines}[name].markdown_table(saved)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(line in readme for line in table.splitlines())
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_notebooks_render_and_start_alike(path):
-    notebook = json.loads(path.read_text(encoding="utf-8"))
-    widgets = notebook["metadata"].get("widgets", {})
-    assert all("state" in value for value in widgets.values())  # else the notebook site refuses to render it
-    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    first = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
-    setup = next("".join(cell["source"]) for cell in first["cells"] if cell["cell_type"] == "code")
-    assert code[0] == setup and "google.colab" in setup
-    assert all("pip install" not in cell for cell in code[1:])
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert all(line in results for line in table.splitlines())

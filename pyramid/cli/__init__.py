@@ -1,0 +1,40 @@
+"""The command line, `python -m pyramid …`: thin commands over the module, one small file per group.
+
+Here: arguments, messages, files written. Not here: anything that computes a picture or a number.
+"""
+
+import argparse
+import sys
+
+from pyramid.cli import measure, pictures, train
+from pyramid.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; one sub-command each, its help on one screen."""
+    top = argparse.ArgumentParser(prog="pyramid", description="Semantic Pyramid for Image Generation (CVPR 2020)")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    def add(function, summary: str) -> argparse.ArgumentParser:
+        name = function.__name__.replace("_", "-")
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run=function)
+        return command
+
+    for group in (pictures, train, measure):
+        group.add_commands(add)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 2 after a sentence on what was given, 130 after Ctrl-C."""
+    args = parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,153 @@
+"""Figures of what a training run wrote: its metrics and its sample grids."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from pyramid.figures.base import INK, png
+from pyramid.figures.grids import pyramid_titles
+from pyramid.levels import LEVELS
+
+CURVES = (  # where the value stands in a line of metrics, title, and a level to compare with
+    (("discriminator", "adversarial"), "discriminator's hinge loss", 2.0, "2: at chance"),
+    (("generator", "reconstruction"), "semantic reconstruction", None, ""),
+    (("z_distance",), "distance of two z", None, ""),
+)
+OLDER_KEYS = {  # keys of an older log -> where their values stand in a line of today
+    "rate_share": ("lr_factor",),
+    "distance": ("z_distance",),
+    "loss_d": ("discriminator", "adversarial"),
+    "loss_heads": ("discriminator", "heads"),
+    "loss_g": ("generator", "adversarial"),
+    "loss_rec": ("generator", "reconstruction"),
+    "loss_div": ("generator", "diversity"),
+    "loss_fix": ("generator", "fixed_pattern"),
+    "loss_near": ("generator", "retrieval"),
+    "loss_other": ("generator", "other_label"),
+    "loss_part": ("generator", "part"),
+}
+
+
+def read_metrics(folder: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl, each a nested dict; none yet, an empty list.
+
+    A line: step, images, seconds, lr_factor, "discriminator" and "generator" (term -> unweighted loss, one number
+    or one a level), z_distance, scores. A term that a run is trained without is absent. `term` reads one of them.
+
+    Older logs come in the same shape, with "weighted": True: there the generator's terms by level are sums with their
+    weights in them, its adversarial loss has the heads' in it, and what is 0 in every line was not trained with.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    older = [line for line in lines if OLDER_KEYS.keys() & line.keys()]
+    unused = {key for key in OLDER_KEYS if key.startswith("loss_") and not any(line.get(key) for line in older)}
+    return [_in_todays_shape(line, unused) if OLDER_KEYS.keys() & line.keys() else line for line in lines]
+
+
+def _in_todays_shape(older: dict, unused: set[str]) -> dict:
+    """A line of an older log under the names of today, without its `unused` keys."""
+    line: dict = {"weighted": True, "discriminator": {}, "generator": {}}
+    for key, value in older.items():
+        if key not in unused:
+            *network, name = OLDER_KEYS.get(key, (key,))
+            (line[network[0]] if network else line)[name] = value
+    return line
+
+
+def term(line: dict, *names: str) -> float | None:
+    """One number of a line of metrics: `term(line, "generator", "reconstruction")`.
+
+    A term that has a value for each level is summed over them; one that the run is trained without gives None.
+    """
+    value: dict | float = line
+    for name in names:
+        value = value.get(name, {})
+    if isinstance(value, dict):
+        return sum(value.values()) if value else None
+    return value
+
+
+def newest_samples(folder: Path) -> Image.Image | None:
+    """The last sample grid that a run wrote, or None."""
+    grids = sorted(folder.glob("samples-*.png"))
+    return Image.open(grids[-1]).convert("RGB") if grids else None
+
+
+def plot_run_curves(runs: dict[str, Path]) -> Figure:
+    """The curves of one run or of several, over the generated images each has seen. runs: name -> folder.
+
+    A run trained without a term has no line in its panel; where a log holds weighted losses, the title says so.
+    """
+    logs = {name: read_metrics(folder) for name, folder in runs.items()}
+    weighted = any(line.get("weighted") for lines in logs.values() for line in lines)
+    colours = {name: f"C{i}" for i, name in enumerate(logs)}
+    figure = Figure(figsize=(9.2, 2.2), dpi=110, facecolor="white", layout="constrained")
+    for i, (names, title, mark, note) in enumerate(CURVES):
+        axes = figure.add_subplot(1, len(CURVES), i + 1)
+        for run, lines in logs.items():
+            points = [(line["images"] / 1000, term(line, *names)) for line in lines]
+            points = [(x, y) for x, y in points if y is not None]
+            if points:
+                axes.plot(*zip(*points, strict=True), lw=1.2, color=colours[run])
+        if mark is not None:
+            axes.axhline(mark, color=INK, lw=0.8, ls=":")
+            axes.annotate(note, (0.98, mark), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+        title += ",\nweighted (older log)" if weighted and "reconstruction" in names else ""
+        axes.set_title(title, fontsize=9, color=INK)
+        axes.set_xlabel("thousand images", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    if len(runs) > 1:
+        handles = [Line2D([], [], lw=1.2, color=colour) for colour in colours.values()]
+        figure.legend(handles, list(colours), loc="outside right center", fontsize=7, frameon=False)
+    return figure
+
+
+def plot_samples(samples: Image.Image, rows: int | None = None, title: str | None = None) -> Figure:
+    """A run's sample grid under the names of its columns, the first `rows` references of it."""
+    pixels = np.asarray(samples)
+    side = (pixels.shape[1] + 2) // (len(LEVELS) + 2)
+    if rows:
+        pixels = pixels[: rows * side - 2]
+    width, height = 9.2, 9.2 * pixels.shape[0] / pixels.shape[1]
+    top = 0.25 + 0.25 * bool(title)
+    figure = Figure(figsize=(width, height + top), dpi=110, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, height / (height + top)))
+    axes.imshow(pixels, interpolation="lanczos", aspect="auto")
+    axes.axis("off")
+    for i, name in enumerate((*pyramid_titles(), "closed")):
+        axes.text((i + 0.5) * side, -4, name, ha="center", va="bottom", fontsize=9, color=INK)
+    if title:
+        figure.text(0.5, 0.995, title, ha="center", va="top", fontsize=11, color=INK)
+    return figure
+
+
+def run_pictures(folder: Path, rows: int = 4) -> list[bytes]:
+    """Curves and newest sample grid of a run as PNG files, as far as it has written them."""
+    samples = newest_samples(folder)
+    figures = [plot_run_curves({folder.name: folder})] + ([plot_samples(samples, rows)] if samples else [])
+    return [png(figure) for figure in figures]
+
+
+def watcher(rows: int = 4) -> Callable[[Path], None]:
+    """Two pictures under the cell, renewed whenever a run saves: for `training.train(…, watch=watcher())`.
+
+    Works wherever a display can be updated, JupyterLab and Colab alike; needs no widget.
+    """
+    from IPython.display import Image as Output
+    from IPython.display import display
+
+    handles = [display(text, display_id=True) for text in ("Curves follow", "and samples, with the first save.")]
+
+    def renew(folder: Path) -> None:
+        for handle, data in zip(handles, run_pictures(folder, rows), strict=False):
+            handle.update(Output(data=data))
+
+    return renew

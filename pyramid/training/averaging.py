@@ -1,0 +1,42 @@
+"""The average of the generator's weights over training, which is what gets released."""
+
+from copy import deepcopy
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pyramid.device import autocast
+from pyramid.generator import Generator
+from pyramid.presets import Preset
+
+
+def exponential_average(generator: Generator, preset: Preset) -> AveragedModel:
+    """Parameters averaged with the preset's half-life in images; buffers copied (spectral norm's, batch norms')."""
+    return AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life)))
+
+
+@torch.no_grad()
+def averaged_generator(run, batches: int = 60) -> Generator:
+    """The averaged generator of a `Run`, its batch norms' statistics measured anew on training draws."""
+    generator = deepcopy(run.ema.module).eval()  # evaluating, spectral norm keeps its vectors as they are
+    for norm in [m for m in generator.modules() if isinstance(m, _BatchNorm)]:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over batches
+        norm.train()
+    for i in range(batches):
+        batch = run.sampler.draw(-1 - i)
+        with autocast(run.device):
+            generator(run.encode(batch), batch.masks, batch.z, batch.labels)
+    return generator.eval()
+
+
+@torch.no_grad()
+def distance_to_raw(run, generator: Generator, batches: int = 8) -> float:
+    """Mean absolute difference, range [-1, 1], of a generator's images to the raw one's, both evaluating."""
+    raw, generator, total = deepcopy(run.generator).eval(), deepcopy(generator).eval(), 0.0
+    for i in range(batches):
+        batch = run.sampler.draw(-1_000_001 - i)
+        inputs = (run.encode(batch), batch.masks, batch.z, batch.labels)
+        total += float((generator(*inputs) - raw(*inputs)).abs().mean())
+    return total / batches

@@ -1,0 +1,276 @@
+"""The training loop: one for CPU and GPU, interruptible and resumable.
+
+Each step draws batch / 2 references and two noise vectors for each, so the diversity loss needs no third pass. The
+discriminator and then the generator are updated on the same generated images. The randomness of step n comes from
+(seed, n), and schedules and the average count images, never time: a run that was killed and resumed ends with the
+same weights, bit for bit, as one never stopped.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from pyramid import masks
+from pyramid.checkpoints import graceful, load_state, save_state
+from pyramid.classifier import Classifier, FrozenStages, imagenet_vgg16
+from pyramid.data import Photos, from_bytes
+from pyramid.device import autocast, autocast_dtype, default_device, seeded
+from pyramid.discriminator import HEAD_LEVELS, Discriminator
+from pyramid.errors import InputError
+from pyramid.generator import Generator
+from pyramid.levels import CONV_LEVELS, LEVELS
+from pyramid.model import Release, open_release
+from pyramid.presets import Preset, from_dict
+from pyramid.training import objective
+from pyramid.training.averaging import exponential_average
+from pyramid.training.extras import Made
+from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
+from pyramid.training.record import Metrics, append_line, save_samples
+from pyramid.training.sampling import Batch, Sampler
+
+BETAS = (0.0, 0.99)
+REPORT_EVERY = 50  # steps between lines of the metrics file
+SAVE_MINUTES = 4.0  # between checkpoints and sheets of samples, unless told
+CHECKPOINT = "checkpoint.pt"
+
+
+class Run:
+    """The networks, optimisers and counters of one training run; `start` makes it from a preset and photographs."""
+
+    def __init__(self, preset: Preset, photos: Photos, classifier: Classifier, frozen: FrozenStages, seed: int):
+        """photos: on the device to train on; frozen: the stages that the feature heads read.
+
+        Raises InputError where the classifier is for other classes or another size.
+        """
+        self.preset, self.photos, self.seed, self.step_count = preset, photos, seed, 0
+        self.device = device = photos.images.device
+        if classifier.image_size != preset.image_size or classifier.classes != len(photos.classes):
+            raise InputError(
+                f"The classifier is for {classifier.classes} classes at {classifier.image_size} px, the run for "
+                f"{len(photos.classes)} at {preset.image_size} px; train one with train-classifier."
+            )
+        self.classifier = _place(classifier, device).eval().requires_grad_(False)
+        self.frozen = _place(frozen, device)
+        with seeded(seed):
+            self.generator = _place(Generator(preset, len(photos.classes)), device)
+            self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
+        self.gallery = self._encode_photos()
+        self.generator.measure_labels(self.gallery["fc8"].float(), photos.labels)
+        self.ema = exponential_average(self.generator, preset)
+        rates = {self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}
+        self.optimisers = {
+            network: torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
+            for network, rate in rates.items()
+        }
+        self.weights = objective.weights(preset)
+        self.sampler = Sampler(photos, preset, self.generator.z_size, seed)
+        half = autocast_dtype(device) == torch.float16  # older cards only
+        self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self._measure_feature_std()
+
+    @property
+    def images_seen(self) -> int:
+        """Generated images so far; every reference counts once for each of its two z."""
+        return self.step_count * self.preset.batch
+
+    @torch.no_grad()
+    def _encode_photos(self) -> dict[str, Tensor]:
+        """fc8 of all photographs, and the levels that retrieval weighs, in half precision: level -> (N, D)."""
+        names = [n for n, weight in zip(LEVELS, self.preset.retrieval, strict=True) if weight or n == "fc8"]
+        parts: dict[str, list[Tensor]] = {name: [] for name in names}
+        for pixels in self.photos.images.split(256):
+            with autocast(self.device):
+                features = self.classifier.pyramid(from_bytes(pixels))
+            for name, part in parts.items():
+                part.append(features[name].flatten(1).half())
+        return {name: torch.cat(part) for name, part in parts.items()}
+
+    @torch.no_grad()
+    def _measure_feature_std(self) -> None:
+        sample = self.photos.images[:: max(1, len(self.photos) // 256)][:256]
+        features = self.frozen(from_bytes(sample))
+        for i, name in enumerate(HEAD_LEVELS):
+            self.discriminator.feature_std[i] = features[name].std()
+
+    def lr_factor(self) -> float:
+        """Factor on the learning rates: from 1 to `final_lr_factor` by a cosine over `images`, then held."""
+        done = min(self.images_seen / self.preset.images, 1.0)
+        final = self.preset.final_lr_factor
+        return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+
+    @torch.no_grad()
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """The references' features for both z: (B, …). Where the draw composes, another's at the drawn level."""
+        with autocast(self.device):
+            features = self.classifier.pyramid(batch.references)
+        for i, name in enumerate(CONV_LEVELS):
+            f = features[name]
+            cells = masks.touched(batch.composed, f.shape[-1]) & (batch.level == i).view(-1, 1, 1, 1)
+            features[name] = torch.where(cells, batch.of_another_pair(f), f)
+        return {name: batch.both_z(f.float()) for name, f in features.items()}
+
+    def step(self, metrics: Metrics) -> None:
+        """One update of both networks on one draw; what it measures goes into the metrics."""
+        batch = self.sampler.draw(self.step_count)
+        features = self.encode(batch)
+        with autocast(self.device):
+            fake = self.generator(features, batch.masks, batch.z, batch.labels)  # (B, 3, S, S)
+        seen = objective.look(batch, fake, self.frozen)
+
+        scores = objective.score(self.discriminator, batch, seen.detach())
+        terms = discriminator_terms(self.preset, self.discriminator, batch, seen, scores)
+        if self.step_count % self.preset.r1_every:
+            del terms["r1"]  # lazy regularisation
+        of_discriminator = self.update(self.discriminator, terms)
+
+        self.discriminator.requires_grad_(False)
+        with autocast(self.device):
+            reencoded = self.classifier.pyramid(fake)
+        made = Made(
+            self.preset, batch, features, fake, reencoded,
+            self.classifier, self.generator, self.gallery, self.photos.labels,
+        )  # fmt: skip
+        terms = paper_terms(made, objective.score_fakes(self.discriminator, batch, seen)) | extra_terms(made)
+        of_generator = self.update(self.generator, terms)
+        self.discriminator.requires_grad_(True)
+
+        self.scaler.update()
+        self.ema.update_parameters(self.generator)
+        self.step_count += 1
+        metrics.add(batch, fake, scores, {"discriminator": of_discriminator, "generator": of_generator})
+
+    def update(self, network: nn.Module, terms: objective.Terms) -> dict[str, Tensor]:
+        """Compute the terms that count and step along the gradient of their weighted sum; returns their values."""
+        values = compute(terms, self.weights)
+        if not values:  # nothing to learn from, as without an adversary
+            return values
+        rate = self.preset.learning_rate if network is self.generator else self.preset.discriminator_rate
+        optimiser = self.optimisers[network]
+        optimiser.param_groups[0]["lr"] = rate * self.lr_factor()
+        optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(total(values, self.weights)).backward()
+        self.scaler.step(optimiser)
+        return values
+
+    def state(self) -> dict:
+        """Everything needed to go on."""
+        return {
+            "preset": self.preset.asdict(),
+            "classes": list(self.photos.classes),
+            "seed": self.seed,
+            "step": self.step_count,
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers.values()],
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def resume(self, state: dict) -> None:
+        """Go on from `state()`. Raises InputError for a run of another preset, seed or set of classes."""
+        ours = (self.preset, list(self.photos.classes), self.seed)
+        if (from_dict(state["preset"]), state["classes"], state["seed"]) != ours:
+            raise InputError("The checkpoint is of another preset, seed or set of classes; give another --out folder.")
+        self.step_count = state["step"]
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.ema.load_state_dict(state["ema"])
+        for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.scaler.load_state_dict(state["scaler"])
+
+    def start_from(self, release: Release) -> None:
+        """Begin with a model's weights; the average begins with them too."""
+        weights = release.network("generator").state_dict()
+        self.generator.load_state_dict(weights)
+        self.ema.module.load_state_dict(weights)
+        self.discriminator.load_state_dict(release.network("discriminator").state_dict())
+
+
+def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: int = 0, vgg: Path | None = None) -> Run:
+    """A run at its beginning, on the best device there is.
+
+    Args:
+        photos: training photographs; their held-out tenth is left out.
+        source: model or folder whose classifier becomes the feature pyramid.
+        vgg: safetensors with VGG-16's ImageNet weights, for presets whose heads read them; None downloads.
+
+    Raises InputError where the photographs' classes are not the classifier's.
+    """
+    release = source if isinstance(source, Release) else open_release(source)
+    if tuple(photos.classes) != release.classes:
+        raise InputError(
+            f"The photographs have the classes {', '.join(photos.classes)}, the classifier "
+            f"{', '.join(release.classes)}; train one for these photographs with train-classifier."
+        )
+    classifier = release.network("classifier")
+    frozen = FrozenStages(imagenet_vgg16(vgg) if preset.head_features == "imagenet" else classifier)
+    return Run(preset, photos.part(held_out=False).to(default_device()), classifier, frozen, seed)
+
+
+def train(
+    run: Run,
+    folder: Path,
+    minutes: float | None = None,
+    steps: int | None = None,
+    progress: bool = True,
+    save_minutes: float = SAVE_MINUTES,
+    watch: Callable[[Path], None] | None = None,
+) -> Run:
+    """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
+
+    Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
+    object a line) and samples-<images>.png.
+
+    Args:
+        minutes: stop after so many minutes of this call.
+        steps: stop when the run has done so many steps in all.
+        save_minutes: between checkpoints and sheets of samples.
+        watch: called with `folder` whenever they have been written.
+    """
+    if (folder / CHECKPOINT).is_file():
+        run.resume(load_state(folder / CHECKPOINT))
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = saved = time.monotonic()
+    metrics = Metrics()
+    total = steps * run.preset.batch if steps else run.preset.images
+    with (
+        graceful() as stop,
+        tqdm(total=total, initial=run.images_seen, unit="image", desc=run.preset.name, disable=not progress) as bar,
+    ):
+        while not stop.is_set() and (steps is None or run.step_count < steps):
+            if minutes is not None and time.monotonic() - begun >= 60 * minutes:
+                break
+            run.step(metrics)
+            bar.update(run.preset.batch)
+            if run.step_count % REPORT_EVERY == 0:
+                line = _head(run, time.monotonic() - begun) | metrics.line()
+                append_line(folder, line)
+                bar.set_postfix(line["discriminator"])
+            if time.monotonic() - saved > 60 * save_minutes:
+                _save(run, folder, watch)
+                saved = time.monotonic()
+        _save(run, folder, watch)
+    return run
+
+
+def _head(run: Run, seconds: float) -> dict:
+    """How far a run has come: the beginning of a line of the metrics file."""
+    position = {"step": run.step_count, "images": run.images_seen, "seconds": round(seconds, 1)}
+    return position | {"lr_factor": round(run.lr_factor(), 4)}
+
+
+def _save(run: Run, folder: Path, watch: Callable[[Path], None] | None) -> None:
+    save_state(folder / CHECKPOINT, run.state())
+    save_samples(run, folder)
+    if watch:
+        watch(folder)
+
+
+def _place(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    return network.to(device, memory_format=torch.channels_last)

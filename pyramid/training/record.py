@@ -1,0 +1,117 @@
+"""What a run writes: lines of metrics, sheets of samples, and the folder of a trained model."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyramid import masks
+from pyramid.checkpoints import write_atomically
+from pyramid.data import from_bytes, to_bytes
+from pyramid.figures import contact_sheet
+from pyramid.generator import Generator
+from pyramid.levels import LEVELS
+from pyramid.model import Release, save
+from pyramid.training.averaging import averaged_generator, distance_to_raw
+from pyramid.training.objective import Scores, by_level
+from pyramid.training.sampling import DRAW_NAMES, Batch
+
+METRICS = "metrics.jsonl"
+SHEET_REFERENCES = 8
+
+
+class Metrics:
+    """Gathers what steps measure, on the device, and makes a line of the metrics file of it."""
+
+    def __init__(self):
+        self.steps = 0
+        self.sums: dict[tuple[str, ...], Tensor] = {}
+        self.counts: dict[tuple[str, ...], int] = {}
+
+    def _add(self, key: tuple[str, ...], value: Tensor) -> None:
+        self.sums[key] = self.sums[key] + value.detach() if key in self.sums else value.detach().clone()
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    @torch.no_grad()
+    def add(self, batch: Batch, fake: Tensor, scores: Scores, terms: dict[str, dict[str, Tensor]]) -> None:
+        """One step. terms: network -> term -> its unweighted value, a scalar or one value a level."""
+        self.steps += 1
+        for network, values in terms.items():
+            for name, value in values.items():
+                self._add((network, name), value)
+        first, second = batch.split_z(fake)
+        self._add(("z_distance",), (first - second).abs().mean())
+        whole = (scores.real[0][:, 0], batch.split_z(scores.fake[0])[0][:, 0])  # (B/2,) each
+        sums = [by_level(batch, s.float()) for s in (torch.ones_like(whole[0]), *whole)]
+        self._add(("scores",), torch.stack(sums))  # (3, 9): counts, real, fake
+
+    def line(self) -> dict:
+        """Means since the last line; a term of several levels by level, scores by drawn level. Begins anew."""
+        means = {key: value / self.counts[key] for key, value in self.sums.items()}
+        terms = {"discriminator": {}, "generator": {}}
+        for (network, *name), value in means.items():
+            if name:
+                terms[network][name[0]] = _rounded(value)
+        count, real, fake = self.sums[("scores",)].tolist()
+        scores = {
+            name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
+            for name, n, r, f in zip(DRAW_NAMES, count, real, fake, strict=True)
+            if n
+        }
+        line = {**terms, "z_distance": _rounded(means[("z_distance",)]), "scores": scores}
+        self.__init__()
+        return line
+
+
+def _rounded(value: Tensor) -> float | dict[str, float]:
+    if value.dim() == 0:
+        return round(float(value), 4)
+    return {name: round(v, 4) for name, v in zip(DRAW_NAMES, value.tolist(), strict=False)}
+
+
+def append_line(folder: Path, line: dict) -> None:
+    """Add one object to the run's metrics file."""
+    with (folder / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+@torch.no_grad()
+def sample_sheet(run, generator: Generator) -> Tensor:
+    """Fixed references by (reference, seven levels, closed): uint8 (rows, columns, 3, S, S)."""
+    chosen = torch.linspace(0, len(run.photos) - 1, SHEET_REFERENCES).long().to(run.device)
+    references, labels = from_bytes(run.photos.images[chosen]), run.photos.labels[chosen]
+    features = run.classifier.pyramid(references)
+    z = torch.randn(len(chosen), generator.z_size, generator=torch.Generator().manual_seed(0)).to(run.device)
+    columns = [references]
+    for mask in [*map(masks.level, LEVELS), masks.closed()]:
+        at = mask.at(run.preset.image_size, len(chosen), run.device)
+        columns.append(generator(features, at, z, labels))
+    return to_bytes(torch.stack(columns, 1)).cpu()
+
+
+def save_samples(run, folder: Path) -> None:
+    """Write samples-<images>.png: `sample_sheet` of the averaged generator as it is now."""
+    picture = contact_sheet(sample_sheet(run, averaged_generator(run, 20)))
+    path = folder / f"samples-{run.images_seen:07d}.png"
+    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+
+
+def save_model(run, folder: Path, source: Release) -> None:
+    """Write a run's averaged generator, and what belongs to it, as a model that `pyramid.load` takes.
+
+    source: where the run's classifier came from; its judge goes along.
+    """
+    averaged = averaged_generator(run)
+    card = {
+        "preset": run.preset.asdict(),
+        "classes": run.photos.classes,
+        "familiar_above": source.card["familiar_above"],
+        "images_seen": run.images_seen,
+        "average_to_raw_generator": {
+            "copied_statistics": distance_to_raw(run, run.ema.module),
+            "statistics_measured_anew": distance_to_raw(run, averaged),
+        },
+    }
+    networks = {"classifier": run.classifier, "judge": source.network("judge")}
+    save(folder, card, **networks, generator=averaged, discriminator=run.discriminator)

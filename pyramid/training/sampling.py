@@ -1,0 +1,212 @@
+"""Everything that is drawn for a training step: references, masks, other labels, parts to compose, z, shifts.
+
+Two random streams of the paper come together here: type 1 masks (one level open) and type 2 masks (finer levels
+outside a region), each sample by itself, and ours beside them. The randomness of step n comes from (seed, n) alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyramid import masks
+from pyramid.data import Photos, flip, from_bytes
+from pyramid.levels import FC_LEVELS, LEVELS, depth
+from pyramid.presets import MaskShares, Preset
+
+CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
+DRAW_NAMES = (*LEVELS, "closed", "several")  # what `Batch.level` counts
+OTHERS = 1024  # photographs among which a reference must be found, for the retrieval term
+
+
+@dataclass
+class MaskDraw:
+    """Masks of B references. Tensors of length B except `masks`."""
+
+    masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
+    level: Tensor  # int64: index of the drawn level in DRAW_NAMES
+    alone: Tensor  # bool: the drawn level is the only one that is open (type 1)
+    relabelled: Tensor  # bool: generate under a label other than the reference's
+    composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
+
+
+@dataclass
+class Batch:
+    """One step's draw: B / 2 references, two z for each, B generated images.
+
+    Rows i and i + B/2 of what has B rows share a reference: `both_z` makes them, `split_z` parts them. References
+    2i and 2i + 1 are of one class: `of_one_class` parts them; `of_another_pair` looks one pair ahead.
+    """
+
+    references: Tensor  # (B/2, 3, S, S) in [-1, 1]
+    real_labels: Tensor  # (B/2,) int64
+    masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
+    level: Tensor  # (B/2,) int64: index of the drawn level in DRAW_NAMES
+    alone: Tensor  # (B/2,) bool: the drawn level is the only one that is open
+    composed: Tensor  # (B/2, 1, S, S): 1 where the features of another pair come in, at the drawn level
+    relabelled: Tensor  # (B,) bool: under a label other than the reference's
+    labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
+    judged: Tensor  # (B,): what the discriminator is told; of a composition, the background's
+    z: Tensor  # (B, z_size)
+    shift: tuple[Tensor, Tensor]  # (B/2,) each: pixels down and right, the same for a reference and its images
+    others: Tensor  # (OTHERS,): photographs among which a reference must be found
+
+    @staticmethod
+    def both_z(x: Tensor) -> Tensor:
+        """What belongs to the references, for the images of both z: (B/2, …) -> (B, …)."""
+        return torch.cat([x, x])
+
+    @staticmethod
+    def split_z(x: Tensor) -> tuple[Tensor, Tensor]:
+        """The images of the first z and of the second: (B, …) -> (B/2, …) twice."""
+        first, second = x.chunk(2)
+        return first, second
+
+    @staticmethod
+    def of_one_class(x: Tensor) -> tuple[Tensor, Tensor]:
+        """The two references of each pair: (B/2, …) -> (B/4, …) twice."""
+        return x[0::2], x[1::2]
+
+    @staticmethod
+    def of_another_pair(x: Tensor) -> Tensor:
+        """For each reference the one of the neighbouring pair, mostly of another class: (B/2, …) -> (B/2, …)."""
+        return x.roll(2, 0)
+
+
+class Sampler:
+    """Draws the steps' batches from photographs that lie on the device."""
+
+    def __init__(self, photos: Photos, preset: Preset, z_size: int, seed: int):
+        self.photos, self.preset, self.z_size, self.seed = photos, preset, z_size, seed
+        self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
+        self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
+
+    def draw(self, step: int) -> Batch:
+        """The batch of a step, from (seed, step) alone. Steps below 0 are for measuring, never for training."""
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        p, half, device = self.preset, self.preset.batch // 2, self.photos.images.device
+        classes = len(self.photos.classes)
+        chosen = self._draw_pairs(half, random).to(device)
+        mirrored = (torch.rand(half, generator=random) < 0.5).to(device)
+        references = flip(from_bytes(self.photos.images[chosen]), mirrored)
+        drawn = draw_masks(half, p.image_size, p.shares, random)
+        real_labels = self.photos.labels[chosen]
+        other = torch.randint(1, max(classes, 2), (half,), generator=random).to(device)
+        relabelled = drawn.relabelled.to(device) & (classes > 1)
+        judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
+        composed = drawn.composed.to(device)
+        part = composed.flatten(1).any(1)  # a composed part comes under its own label
+        labels = torch.where(part, Batch.of_another_pair(real_labels), judged)
+        z = torch.randn(2 * half, self.z_size, generator=random).to(device)
+        reach = int(p.image_size * p.shift)
+        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device)
+        others = torch.randint(len(self.labels), (OTHERS,), generator=random).to(device)
+        return Batch(
+            references=references.contiguous(memory_format=torch.channels_last),
+            real_labels=real_labels,
+            masks={name: Batch.both_z(m.to(device)) for name, m in drawn.masks.items()},
+            level=drawn.level.to(device),
+            alone=drawn.alone.to(device),
+            composed=composed,
+            relabelled=Batch.both_z(relabelled),
+            labels=Batch.both_z(labels),
+            judged=Batch.both_z(judged),
+            z=z,
+            shift=(down, right),
+            others=others,
+        )
+
+    def _draw_pairs(self, count: int, random: torch.Generator) -> Tensor:
+        """Indices of `count` photographs, adjacent pairs of one class, as the discriminator wants them."""
+        first = torch.randint(len(self.photos), (count // 2,), generator=random)
+        label = self.labels[first]
+        rank = (torch.rand(count // 2, generator=random) * self.class_sizes[label]).long()
+        second = self.by_class[(self.class_sizes.cumsum(0) - self.class_sizes)[label] + rank]
+        return torch.stack([first, second], 1).flatten()
+
+
+def draw_masks(batch: int, image_size: int, shares: MaskShares, random: torch.Generator) -> MaskDraw:
+    """Draw training masks on the CPU, every sample by itself; two adjacent ones share the level.
+
+    Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
+    inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
+    open amounts then turned down by a strength from U(0, 1)), and, where the finer levels are closed, part
+    of another reference at the drawn level.
+    """
+    weights = torch.tensor(shares.levels, dtype=torch.float32)
+    pairs = torch.multinomial(weights, (batch + 1) // 2, replacement=True, generator=random)
+    level = pairs.repeat_interleave(2)[:batch]  # (B,); pairs, for the fixed-pattern term
+    kind = torch.rand(batch, generator=random)
+    is_closed = kind < shares.closed
+    is_several = ~is_closed & (kind < shares.closed + shares.several)
+    is_region = ~is_closed & ~is_several & (kind < shares.closed + shares.several + shares.region)
+
+    one = F.one_hot(level, len(LEVELS)).float()  # (B, 7)
+    chosen = (torch.rand(batch, len(LEVELS), generator=random) < 0.4).float()
+    chosen[torch.arange(batch), level] = 1.0
+    amounts = torch.rand(batch, len(LEVELS), generator=random) * chosen
+    everywhere = torch.where(is_several[:, None], amounts, one) * (~is_closed)[:, None]  # (B, 7)
+    open_part = random_regions(batch, image_size, random)  # (B, 1, S, S)
+    finer = torch.arange(len(LEVELS))[None] < level[:, None]  # (B, 7)
+    partial = (finer & is_region[:, None]).float()
+
+    finest = (everywhere + partial).gt(0).float().argmax(1)
+    wanted = torch.rand(batch, generator=random) < shares.relabel
+    relabelled = wanted & (finest >= depth("conv3")) & ~is_closed
+    everywhere, level = _make_room_for_a_label(everywhere, partial, level, relabelled, random)
+    compose = is_region & (level >= depth("conv3")) & (level <= depth("conv5")) & ~relabelled
+    compose &= torch.rand(batch, generator=random) < shares.compose
+    return MaskDraw(
+        masks=_mask_pyramid(everywhere, partial, open_part),
+        level=torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, level)),
+        alone=~(is_closed | is_several | is_region),
+        relabelled=relabelled,
+        composed=(1 - open_part) * compose.view(-1, 1, 1, 1),
+    )
+
+
+def _make_room_for_a_label(
+    everywhere: Tensor, partial: Tensor, level: Tensor, relabelled: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Amounts (B, 7) and level (B,) where another label is to speak: fc levels closed, the rest turned down."""
+    batch = len(level)
+    fc = torch.tensor([name in FC_LEVELS for name in LEVELS])
+    everywhere = torch.where(relabelled[:, None] & fc[None], 0.0, everywhere)
+    # an fc level drawn alone has nothing left to relabel: open conv3 or conv4 in its place
+    emptied = relabelled & (everywhere.sum(1) + partial.sum(1) == 0)
+    instead = torch.randint(depth("conv3"), depth("conv5"), (batch,), generator=random)
+    everywhere[emptied] = F.one_hot(instead, len(LEVELS)).float()[emptied]
+    strength = torch.rand(batch, generator=random)
+    everywhere = torch.where(relabelled[:, None], everywhere * (1 - strength[:, None]), everywhere)
+    return everywhere, torch.where(emptied, instead, level)
+
+
+def _mask_pyramid(everywhere: Tensor, partial: Tensor, open_part: Tensor) -> dict[str, Tensor]:
+    """The mask of every level from its amount everywhere (B, 7) and, where `partial` (B, 7), in the open part."""
+    pyramid = {}
+    for i, name in enumerate(LEVELS):
+        amount, part = everywhere[:, i], partial[:, i]
+        if name in FC_LEVELS:
+            pyramid[name] = amount[:, None]  # (B, 1); a region never opens an fc level
+        else:
+            mask = masks.to_level(open_part, name) * part.view(-1, 1, 1, 1)
+            pyramid[name] = torch.maximum(mask, amount.view(-1, 1, 1, 1))  # (B, 1, h, w)
+    return pyramid
+
+
+def random_regions(batch: int, size: int, random: torch.Generator) -> Tensor:
+    """Where type 2 lets fine levels pass: outside, or for one in four inside, of a box or an ellipse.
+
+    Sides from 0.25 to 0.8 of the image, anywhere in it. Returns (B, 1, size, size) of 0 and 1.
+    """
+    extent = 0.25 + 0.55 * torch.rand(batch, 2, generator=random)  # (B, 2): height, width
+    start = torch.rand(batch, 2, generator=random) * (1 - extent)
+    shape = torch.rand(batch, 2, generator=random)
+    box = masks.box(torch.cat([start.flip(1), (start + extent).flip(1)], 1), size) > 0  # left, top, right, bottom
+    place = (torch.arange(size) + 0.5) / size
+    away = (place[None, None] - (start + extent / 2)[..., None]).abs() / (extent / 2)[..., None]  # (B, 2, S)
+    ellipse = (away[:, 0, :, None].square() + away[:, 1, None, :].square() <= 1)[:, None]
+    inside = torch.where((shape[:, 0] < 0.5).view(-1, 1, 1, 1), ellipse, box)  # (B, 1, S, S)
+    flipped = (shape[:, 1] < 0.25).view(-1, 1, 1, 1)
+    return torch.where(flipped, inside, ~inside).float()

@@ -1,0 +1,177 @@
+"""Run logs of both formats: the numbers below are written by hand."""
+
+import json
+
+import pytest
+import torch
+
+from pyramid import figures
+from pyramid.checkpoints import RUNS
+from pyramid.data import to_bytes
+from pyramid.levels import LEVELS
+
+OLDER = {
+    "step": 50, "images": 1600, "seconds": 25.7, "rate_share": 0.9994, "loss_d": 1.9, "loss_heads": 1.0, "loss_g": 0.2,
+    "loss_rec": 7.6, "loss_div": 0.15, "loss_fix": 0.1, "loss_near": 6.4, "loss_other": 0.3, "loss_part": 0.05,
+    "distance": 0.21, "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
+}  # fmt: skip
+TODAYS = {
+    "step": 50, "images": 1600, "seconds": 25.7, "lr_factor": 0.9994,
+    "discriminator": {"adversarial": 1.9, "heads": 1.0, "r1": 0.3},
+    "generator": {"adversarial": 0.2, "reconstruction": {"conv1": 0.25, "fc8": 0.5}, "fixed_pattern": 0.1},
+    "z_distance": 0.21, "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
+}  # fmt: skip
+PANELS = ("discriminator's hinge loss", "semantic reconstruction", "distance of two z")
+
+
+def write_log(folder, *lines):
+    folder.mkdir()
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def without(line, network, name):
+    return line | {network: {key: value for key, value in line[network].items() if key != name}}
+
+
+def drawn(figure):
+    """Title of each panel -> the curves in it, without the mark: (colour, x, y)."""
+    return {
+        axes.get_title(): [
+            (line.get_color(), line.get_xdata().tolist(), line.get_ydata().tolist())
+            for line in axes.lines
+            if line.get_linestyle() == "-"
+        ]
+        for axes in figure.axes
+    }
+
+
+def a_run(folder, lines=3, grids=(100, 2000)):
+    folder.mkdir()
+    if lines:
+        rows = [{"images": 50 * i, "loss_d": 2.0, "loss_rec": 1.0 / (i + 1), "distance": 0.1} for i in range(lines)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for i, images in enumerate(grids):
+        columns = len(LEVELS) + 2
+        pixels = to_bytes(torch.full((8, columns, 3, 32, 32), 2.0 * i - 1))
+        figures.contact_sheet(pixels).save(folder / f"samples-{images:07d}.png")
+    return folder
+
+
+def test_newest_samples_is_the_one_of_most_images(tmp_path):
+    newest = figures.newest_samples(a_run(tmp_path / "run"))
+    assert newest.getpixel((0, 0)) == (255, 255, 255)  # the second grid is white, the first black
+    assert figures.newest_samples(a_run(tmp_path / "empty", 0, ())) is None
+
+
+def test_pictures_of_a_run_at_any_stage(tmp_path):
+    assert len(figures.run_pictures(a_run(tmp_path / "begun", 0, ()))) == 1  # curves only, empty
+    pictures = figures.run_pictures(a_run(tmp_path / "going"))
+    assert len(pictures) == 2 and all(data.startswith(b"\x89PNG") for data in pictures)
+
+
+def test_samples_show_only_the_rows_asked_for(tmp_path):
+    samples = figures.newest_samples(a_run(tmp_path / "run"))
+    axes = figures.plot_samples(samples, rows=2).axes[0]
+    assert axes.images[0].get_array().shape[:2] == (2 * 34 - 2, 9 * 34 - 2)
+    assert [text.get_text() for text in axes.texts] == ["reference", *LEVELS, "closed"]
+
+
+def test_curves_of_several_runs_are_named(tmp_path):
+    runs = {name: a_run(tmp_path / name) for name in ("whole", "less")}
+    figure = figures.plot_run_curves(runs)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["whole", "less"]
+    assert all(len(axes.lines) >= 2 for axes in figure.axes)
+
+
+def test_a_log_of_today_is_read_as_it_stands(tmp_path):
+    assert figures.read_metrics(tmp_path) == []  # nothing written yet
+    assert figures.read_metrics(write_log(tmp_path / "run", TODAYS, TODAYS)) == [TODAYS, TODAYS]
+
+
+def test_an_older_log_comes_in_todays_shape(tmp_path):
+    (line,) = figures.read_metrics(write_log(tmp_path / "run", OLDER))
+    assert line == {
+        "weighted": True,
+        "step": 50,
+        "images": 1600,
+        "seconds": 25.7,
+        "lr_factor": 0.9994,
+        "discriminator": {"adversarial": 1.9, "heads": 1.0},
+        "generator": {
+            "adversarial": 0.2,
+            "reconstruction": 7.6,
+            "diversity": 0.15,
+            "fixed_pattern": 0.1,
+            "retrieval": 6.4,
+            "other_label": 0.3,
+            "part": 0.05,
+        },
+        "z_distance": 0.21,
+        "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
+    }
+
+
+def test_what_an_older_log_gives_as_nothing_throughout_is_absent(tmp_path):
+    """Trained without an adversary, its losses were written as 0; a fixed pattern may round to 0 once."""
+    first = OLDER | {"loss_d": 0.0, "loss_heads": 0.0, "loss_g": 0.0, "loss_fix": 0.0}
+    lines = figures.read_metrics(write_log(tmp_path / "run", first, first | {"loss_fix": -0.01, "distance": 0.0}))
+    assert [line["discriminator"] for line in lines] == [{}, {}]
+    assert [line["generator"].get("adversarial") for line in lines] == [None, None]
+    assert [line["generator"]["fixed_pattern"] for line in lines] == [0.0, -0.01]
+    assert [line["z_distance"] for line in lines] == [0.21, 0.0]
+
+
+def test_a_run_that_went_on_in_another_format_is_read_line_by_line(tmp_path):
+    lines = figures.read_metrics(write_log(tmp_path / "run", OLDER, TODAYS))
+    assert lines[0]["weighted"] and lines[1] == TODAYS
+
+
+def test_one_number_of_a_term():
+    assert figures.term(TODAYS, "generator", "reconstruction") == 0.75  # over its levels
+    assert figures.term(TODAYS, "discriminator", "adversarial") == 1.9
+    assert figures.term(TODAYS, "z_distance") == 0.21
+    assert figures.term(TODAYS, "generator", "part") is None
+    assert figures.term({"images": 0}, "generator", "part") is None
+
+
+def test_curves_of_todays_log(tmp_path):
+    later = TODAYS | {"images": 3200, "z_distance": 0.3, "discriminator": {"adversarial": 1.5}}
+    figure = figures.plot_run_curves({"run": write_log(tmp_path / "run", TODAYS, later)})
+    x = [1.6, 3.2]
+    assert drawn(figure) == dict(
+        zip(PANELS, ([("C0", x, [1.9, 1.5])], [("C0", x, [0.75, 0.75])], [("C0", x, [0.21, 0.3])]), strict=True)
+    )
+    (mark,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    assert mark.get_ydata() == [2.0, 2.0] and figure.axes[0].texts[0].get_text() == "2: at chance"
+    assert not figure.legends
+
+
+def test_curves_of_an_older_log_say_that_its_losses_are_weighted(tmp_path):
+    runs = {"new": write_log(tmp_path / "new", TODAYS), "old": write_log(tmp_path / "old", OLDER)}
+    curves = drawn(figures.plot_run_curves(runs))
+    assert list(curves) == [PANELS[0], "semantic reconstruction,\nweighted (older log)", PANELS[2]]
+    assert curves["semantic reconstruction,\nweighted (older log)"] == [("C0", [1.6], [0.75]), ("C1", [1.6], [7.6])]
+
+
+@pytest.mark.parametrize("line", [OLDER | {"loss_d": 0.0}, without(TODAYS, "discriminator", "adversarial")])
+def test_a_run_without_an_adversary_has_no_line_and_keeps_its_name_and_colour(line, tmp_path):
+    runs = {"without": write_log(tmp_path / "without", line), "whole": write_log(tmp_path / "whole", TODAYS)}
+    figure = figures.plot_run_curves(runs)
+    hinge, _, distance = drawn(figure).values()
+    assert [colour for colour, *_ in hinge] == ["C1"] and [colour for colour, *_ in distance] == ["C0", "C1"]
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["without", "whole"]
+    assert [line.get_color() for line in legend.get_lines()] == ["C0", "C1"]
+
+
+def test_saved_runs_of_the_course_are_read_and_drawn():
+    runs = {path.parent.name: path.parent for path in sorted(RUNS.glob("*/metrics.jsonl"))}
+    assert runs
+    for folder in runs.values():
+        lines = figures.read_metrics(folder)
+        assert all(figures.term(line, "z_distance") > 0 for line in lines)
+        assert not any("loss" in key for line in lines for key in line)
+    without_adversary = figures.read_metrics(RUNS / "scenes32-without-adversarial")
+    assert all(figures.term(line, "discriminator", "adversarial") is None for line in without_adversary)
+    assert figures.png(figures.plot_run_curves(runs)).startswith(b"\x89PNG")

@@ -1,0 +1,126 @@
+"""Our own terms: each by hand, and which samples count."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from pyramid.levels import LEVELS
+from pyramid.presets import PRESETS
+from pyramid.training import extras
+from pyramid.training.extras import Made
+from pyramid.training.sampling import Batch
+
+FC8 = torch.tensor([[10.0, 1.0], [10.0, -1.0], [1.0, 10.0], [-1.0, 10.0]])  # class means (10, 0) and (0, 10)
+
+
+PRESET = replace(PRESETS["tiny32"], retrieval=(0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 8.0))
+
+
+def retrieved(reencoded, name, alone=True):
+    """The term of one reference, photograph 0, and its two z, among photographs 1 and 2; classes 0, 0, 1, 1."""
+    batch = SimpleNamespace(
+        level=torch.tensor([LEVELS.index(name)]),
+        alone=torch.tensor([alone]),
+        real_labels=torch.tensor([0]),
+        others=torch.tensor([1, 2]),
+        relabelled=torch.zeros(2, dtype=torch.bool),
+        both_z=Batch.both_z,
+    )
+    made = Made(
+        PRESET, batch, dict.fromkeys(LEVELS, FC8[[0, 0]]), torch.zeros(2, 3, 32, 32), dict.fromkeys(LEVELS, reencoded),
+        classifier=None, generator=SimpleNamespace(class_mean=torch.tensor([[10.0, 0.0], [0.0, 10.0]])),
+        gallery=dict.fromkeys(LEVELS, FC8), gallery_labels=torch.tensor([0, 0, 1, 1]),
+    )  # fmt: skip
+    return dict(zip(LEVELS, extras.retrieval(made).tolist(), strict=True))
+
+
+def test_fc8_is_compared_by_what_sets_it_apart_from_its_class():
+    """Less the class means: own (0, 1), others (0, -1) and (1, 0); cosines 1, -1 and 0, temperature 0.1."""
+    expected = math.log(1 + math.exp(-20) + math.exp(-10))
+    assert retrieved(FC8[[0, 0]], "fc8")["fc8"] == pytest.approx(expected, abs=1e-5)
+    assert retrieved(FC8[[1, 1]], "fc8")["fc8"] == pytest.approx(20 + expected, rel=1e-5)
+
+
+def test_other_levels_are_compared_as_they_are():
+    """Cosines of photograph 1 to photographs 0, 1 and 2 over 0.02."""
+    scores = torch.tensor([99 / 101, 1.0, 0.0]) / 0.02
+    expected = float(scores.logsumexp(0) - scores[0])
+    assert retrieved(FC8[[1, 1]], "conv5")["conv5"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_samples_with_finer_levels_open_or_without_a_weight_do_not_count():
+    assert set(retrieved(FC8[[1, 1]], "conv5", alone=False).values()) == {0.0}
+    assert set(retrieved(FC8[[1, 1]], "conv2").values()) == {0.0}
+
+
+def test_fixed_pattern_is_the_share_of_fine_detail_in_common():
+    """Of images s p + noise (energies 1) it is s^2 / (1 + s^2); half of that where half of the pairs count."""
+    g = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 120, 3, 32, 32, generator=g)
+    pattern = torch.randn(3, 32, 32, generator=g)
+    every, half = torch.ones(60, dtype=torch.bool), torch.arange(60) < 30
+    for s in (0.0, 0.4, 1.0):
+        images = noise + s * pattern
+        assert extras.common_detail(*images, every).item() == pytest.approx(s**2 / (1 + s**2), abs=0.02), s
+        assert extras.common_detail(*images, half).item() == pytest.approx(s**2 / (1 + s**2) / 2, abs=0.02), s
+    assert extras.common_detail(*noise, every & False) == 0
+
+
+def test_fixed_pattern_pulls_the_images_of_a_pair_apart():
+    """Its gradient at one image lies along the other's detail: a step against it lowers what they share."""
+    g = torch.Generator().manual_seed(1)
+    images = torch.randn(2, 2, 3, 16, 16, generator=g).requires_grad_()
+    alike = torch.ones(1, dtype=torch.bool)
+    (gradient,) = torch.autograd.grad(extras.common_detail(*images, alike), images)
+    moved = (images - 0.1 * gradient / gradient.norm() * images.norm()).detach()
+    assert extras.common_detail(*moved, alike) < extras.common_detail(*images, alike) - 0.01
+
+
+def test_infonce_by_hand():
+    reference, gallery = torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0], [5.0, 0.0]])
+    # cosines: own 1; gallery 0 and 1; so the loss is ln(e¹ + e⁰ + e¹) - 1 at temperature 1
+    loss = extras.find(torch.tensor([[1.0, 0.0]]), reference, gallery, temperature=1.0)
+    assert loss.item() == pytest.approx(torch.tensor([1.0, 0.0, 1.0]).logsumexp(0).item() - 1)
+    far = extras.find(torch.tensor([[0.0, 1.0]]), reference, gallery, temperature=1.0)
+    assert far.item() == pytest.approx(torch.tensor([0.0, 1.0, 0.0]).logsumexp(0).item())
+
+
+def test_edges_are_scipys_sobel_strengths_at_a_quarter_of_the_size():
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    got = extras.edge_strength(images).numpy()
+    for image, row in zip(images.numpy(), got, strict=True):
+        luminance = 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
+        small = luminance.reshape(8, 4, 8, 4).mean((1, 3))
+        slopes = [ndimage.sobel(small, axis, mode="nearest") for axis in (0, 1)]
+        strength = np.sqrt(slopes[0] ** 2 + slopes[1] ** 2 + 1e-4).ravel()
+        expected = strength - strength.mean()
+        np.testing.assert_allclose(row, expected / np.linalg.norm(expected), atol=1e-4)
+
+
+def test_other_layout_forgives_light_and_colour_but_no_move():
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+    def moved(generated):
+        """The term, of one relabelled reference whose two images are alike."""
+        batch = SimpleNamespace(references=image, relabelled=torch.ones(2), both_z=Batch.both_z)
+        return extras.other_layout(SimpleNamespace(batch=batch, fake=torch.cat([generated, generated]))).item()
+
+    assert moved(image) == pytest.approx(0, abs=1e-5)
+    assert moved(0.5 - 0.3 * image) < 0.05  # darker where it was brighter
+    assert moved(image.roll((8, 12), (2, 3))) > 0.5
+
+
+def test_windows_enlarge_the_box_around_a_region():
+    region = torch.zeros(2, 1, 64, 64)
+    region[0, :, 8:24, 16:48] = 1  # an ellipse would have the same box
+    grid = torch.nn.functional.affine_grid(extras.windows(region), (2, 1, 64, 64), align_corners=False)
+    image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = torch.nn.functional.grid_sample(image, grid, align_corners=False)
+    cut = torch.nn.functional.interpolate(image[:1, :, 8:24, 16:48], (64, 64), mode="bilinear")
+    torch.testing.assert_close(seen[:1, :, 4:-4, 2:-2], cut[..., 4:-4, 2:-2], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(seen[1:], image[1:], atol=1e-4, rtol=1e-4)  # an empty region: all of it
