@@ -11,7 +11,7 @@ import pyramid
 from pyramid import checkpoints, masks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
-from pyramid.measure import baselines, comparison
+from pyramid.measure import baselines, comparison, uses
 from pyramid.model import open_release
 from pyramid.scenes import render
 
@@ -118,9 +118,16 @@ def test_metrics_of_the_card_stand_in_the_docs(model):
         assert line in results
 
 
-@pytest.mark.parametrize("name", ["compare", "baselines"])
-def test_saved_comparisons_stand_in_the_docs(name):
-    saved = json.loads((ROOT / "data" / "runs" / f"photos64-{name}.json").read_text(encoding="utf-8"))
-    table = {"compare": comparison, "baselines": baselines}[name].markdown_table(saved)
+@pytest.mark.parametrize(
+    ("name", "measured"),
+    [
+        ("photos64-compare", comparison),
+        ("photos64-baselines", baselines),
+        ("photos64-applications", uses),
+        ("scenes64-applications", uses),
+    ],
+)
+def test_saved_measurements_stand_in_the_docs(name, measured):
+    saved = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert all(line in results for line in table.splitlines())
+    assert all(line in results for line in measured.markdown_table(saved).splitlines())

@@ -1,6 +1,7 @@
 """The average of the generator's weights over training, which is what gets released."""
 
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -10,6 +11,9 @@ from pyramid.device import autocast
 from pyramid.generator import Generator
 from pyramid.presets import Preset
 
+if TYPE_CHECKING:
+    from pyramid.training.loop import Run
+
 
 def exponential_average(generator: Generator, preset: Preset) -> AveragedModel:
     """Parameters averaged with the preset's half-life in images; buffers copied (spectral norm's, batch norms')."""
@@ -17,8 +21,8 @@ def exponential_average(generator: Generator, preset: Preset) -> AveragedModel:
 
 
 @torch.no_grad()
-def averaged_generator(run, batches: int = 60) -> Generator:
-    """The averaged generator of a `Run`, its batch norms' statistics measured anew on training draws."""
+def averaged_generator(run: "Run", batches: int = 60) -> Generator:
+    """The averaged generator of a run, its batch norms' statistics measured anew on training draws."""
     generator = deepcopy(run.ema.module).eval()  # evaluating, spectral norm keeps its vectors as they are
     for norm in [m for m in generator.modules() if isinstance(m, _BatchNorm)]:
         norm.reset_running_stats()
@@ -32,7 +36,7 @@ def averaged_generator(run, batches: int = 60) -> Generator:
 
 
 @torch.no_grad()
-def distance_to_raw(run, generator: Generator, batches: int = 8) -> float:
+def distance_to_raw(run: "Run", generator: Generator, batches: int = 8) -> float:
     """Mean absolute difference, range [-1, 1], of a generator's images to the raw one's, both evaluating."""
     raw, generator, total = deepcopy(run.generator).eval(), deepcopy(generator).eval(), 0.0
     for i in range(batches):

@@ -251,6 +251,7 @@ def train(
             if run.step_count % REPORT_EVERY == 0:
                 line = _head(run, time.monotonic() - begun) | metrics.line()
                 append_line(folder, line)
+                metrics = Metrics()
                 bar.set_postfix(line["discriminator"])
             if time.monotonic() - saved > 60 * save_minutes:
                 _save(run, folder, watch)

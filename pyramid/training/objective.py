@@ -6,10 +6,11 @@ and our extra terms (`extras.py`). A term is named once: preset field, metrics k
 is computed unweighted, and only where its weight is not 0; the weights come in once, in `total`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -23,6 +24,7 @@ from pyramid.training.extras import EXTRAS, Made
 from pyramid.training.sampling import DRAW_NAMES, Batch
 
 Terms = dict[str, Callable[[], Tensor]]  # name -> the term, not yet computed
+Weights = dict[str, float | tuple[float, ...]]  # name -> one number, or one a level
 Stages = dict[str, Tensor]  # level of the heads' VGG-16 -> its features
 
 
@@ -126,22 +128,22 @@ def extra_terms(made: Made) -> Terms:
     return {name: partial(term, made) for name, term in EXTRAS.items()}
 
 
-def weights(p: Preset) -> dict[str, float | tuple[float, ...]]:
+def weights(p: Preset) -> Weights:
     """The weight of every term: one number, or one a level. R1 is computed now and then, so much the heavier."""
     return {name: getattr(p, name) for name in TERMS} | {"r1": p.r1 / 2 * p.r1_every}
 
 
-def compute(terms: Terms, weight: dict[str, float | tuple[float, ...]]) -> dict[str, Tensor]:
+def compute(terms: Terms, weight: Weights) -> dict[str, Tensor]:
     """The terms whose weight is not 0, unweighted: a scalar each, or one value a level."""
-    return {name: term() for name, term in terms.items() if any(torch.tensor(weight[name]).flatten().tolist())}
+    return {name: term() for name, term in terms.items() if np.any(weight[name])}
 
 
-def total(values: dict[str, Tensor], weight: dict[str, float | tuple[float, ...]]) -> Tensor:
+def total(values: dict[str, Tensor], weight: Weights) -> Tensor:
     """The weighted sum of the terms: the one place where weights come in."""
     return sum((value * value.new_tensor(weight[name])).sum() for name, value in values.items())
 
 
-def mean(values) -> Tensor:
+def mean(values: Iterable[Tensor]) -> Tensor:
     """Mean of a few scalars."""
     values = list(values)
     return sum(values) / len(values)

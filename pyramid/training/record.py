@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,15 +18,17 @@ from pyramid.training.averaging import averaged_generator, distance_to_raw
 from pyramid.training.objective import Scores, by_level
 from pyramid.training.sampling import DRAW_NAMES, Batch
 
+if TYPE_CHECKING:
+    from pyramid.training.loop import Run
+
 METRICS = "metrics.jsonl"
 SHEET_REFERENCES = 8
 
 
 class Metrics:
-    """Gathers what steps measure, on the device, and makes a line of the metrics file of it."""
+    """Gathers what the steps since the last line measured, on the device, and makes the next line of it."""
 
     def __init__(self):
-        self.steps = 0
         self.sums: dict[tuple[str, ...], Tensor] = {}
         self.counts: dict[tuple[str, ...], int] = {}
 
@@ -36,7 +39,6 @@ class Metrics:
     @torch.no_grad()
     def add(self, batch: Batch, fake: Tensor, scores: Scores, terms: dict[str, dict[str, Tensor]]) -> None:
         """One step. terms: network -> term -> its unweighted value, a scalar or one value a level."""
-        self.steps += 1
         for network, values in terms.items():
             for name, value in values.items():
                 self._add((network, name), value)
@@ -47,7 +49,7 @@ class Metrics:
         self._add(("scores",), torch.stack(sums))  # (3, 9): counts, real, fake
 
     def line(self) -> dict:
-        """Means since the last line; a term of several levels by level, scores by drawn level. Begins anew."""
+        """Means over the steps added; a term of several levels by level, scores by drawn level."""
         means = {key: value / self.counts[key] for key, value in self.sums.items()}
         terms = {"discriminator": {}, "generator": {}}
         for (network, *name), value in means.items():
@@ -59,9 +61,7 @@ class Metrics:
             for name, n, r, f in zip(DRAW_NAMES, count, real, fake, strict=True)
             if n
         }
-        line = {**terms, "z_distance": _rounded(means[("z_distance",)]), "scores": scores}
-        self.__init__()
-        return line
+        return {**terms, "z_distance": _rounded(means[("z_distance",)]), "scores": scores}
 
 
 def _rounded(value: Tensor) -> float | dict[str, float]:
@@ -77,7 +77,7 @@ def append_line(folder: Path, line: dict) -> None:
 
 
 @torch.no_grad()
-def sample_sheet(run, generator: Generator) -> Tensor:
+def sample_sheet(run: "Run", generator: Generator) -> Tensor:
     """Fixed references by (reference, seven levels, closed): uint8 (rows, columns, 3, S, S)."""
     chosen = torch.linspace(0, len(run.photos) - 1, SHEET_REFERENCES).long().to(run.device)
     references, labels = from_bytes(run.photos.images[chosen]), run.photos.labels[chosen]
@@ -90,14 +90,14 @@ def sample_sheet(run, generator: Generator) -> Tensor:
     return to_bytes(torch.stack(columns, 1)).cpu()
 
 
-def save_samples(run, folder: Path) -> None:
+def save_samples(run: "Run", folder: Path) -> None:
     """Write samples-<images>.png: `sample_sheet` of the averaged generator as it is now."""
     picture = contact_sheet(sample_sheet(run, averaged_generator(run, 20)))
     path = folder / f"samples-{run.images_seen:07d}.png"
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
 
 
-def save_model(run, folder: Path, source: Release) -> None:
+def save_model(run: "Run", folder: Path, source: Release) -> None:
     """Write a run's averaged generator, and what belongs to it, as a model that `pyramid.load` takes.
 
     source: where the run's classifier came from; its judge goes along.
