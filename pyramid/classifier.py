@@ -1,19 +1,16 @@
-"""VGG-16 as a feature pyramid, full and slim (paper, section 3 and figure 2).
+"""VGG-16 as a feature pyramid (paper, section 3 and figure 2).
 
-Very Deep Convolutional Networks (Simonyan & Zisserman 2015), configuration D. At width 1 the modules
-and their parameter names are torchvision's `vgg16`, so its state dict loads as it is. The slim
-classifier (width 0.25, batch norm) is trained here by `python -m pyramid train-classifier`.
+Very Deep Convolutional Networks (Simonyan & Zisserman 2015), configuration D. Modules and parameter names are
+torchvision's `vgg16`, so its state dict loads as it is. The photographs' classifier has VGG-16's own convolutions,
+begun from ImageNet, and smaller fully connected levels; the built-in world's is slim, with batch norm, and begins
+from random weights (`python -m pyramid train-classifier`).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import VGG16_Weights, vgg16
 
-from pyramid.errors import InputError
 from pyramid.levels import CHANNELS, CONV_LEVELS, CONVOLUTIONS, FC_UNITS, LEVELS, depth
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in [0, 1]
@@ -40,34 +37,41 @@ def stages(layers: nn.Sequential, x: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 class Classifier(nn.Module):
-    """VGG-16 with a width factor; its stages C_1 … C_N are the paper's feature pyramid (section 3).
+    """VGG-16; its stages C_1 … C_N are the paper's feature pyramid (section 3).
 
     Args:
         classes: units of fc8.
         image_size: side of its images in pixels, a multiple of 32; 224 for torchvision's weights.
-        width: factor on every channel count.
+        channels: of conv1 … conv5.
+        units: of fc6 and fc7.
         batch_norm: put a batch norm behind every convolution, as torchvision's `vgg16_bn` does.
     """
 
-    def __init__(self, classes: int, image_size: int = 64, width: float = 0.25, batch_norm: bool = True):
+    def __init__(
+        self,
+        classes: int,
+        image_size: int = 224,
+        channels: tuple[int, ...] = CHANNELS,
+        units: int = FC_UNITS,
+        batch_norm: bool = False,
+    ):
         super().__init__()
-        self.classes, self.image_size, self.width = classes, image_size, width
+        self.classes, self.image_size = classes, image_size
         layers: list[nn.Module] = []
-        channels = 3
-        for name in CONV_LEVELS:
-            out = int(CHANNELS[name] * width)
+        into = 3
+        for name, out in zip(CONV_LEVELS, channels, strict=True):
             for _ in range(CONVOLUTIONS[name]):
-                layers.append(nn.Conv2d(channels, out, 3, padding=1))
+                layers.append(nn.Conv2d(into, out, 3, padding=1))
                 if batch_norm:
                     layers.append(nn.BatchNorm2d(out))
                 layers.append(nn.ReLU())  # never in place: a captured map must not change later
-                channels = out
+                into = out
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        grid, units = image_size // 32, int(FC_UNITS * width)
+        grid = image_size // 32
         self.avgpool = nn.AdaptiveAvgPool2d(grid)  # the identity at image_size
         self.classifier = nn.Sequential(
-            nn.Linear(channels * grid * grid, units), nn.ReLU(), nn.Dropout(),
+            nn.Linear(into * grid * grid, units), nn.ReLU(), nn.Dropout(),
             nn.Linear(units, units), nn.ReLU(), nn.Dropout(),
             nn.Linear(units, classes),
         )  # fmt: skip
@@ -112,43 +116,3 @@ class Classifier(nn.Module):
                 total[i] += f.mean(1).sum().cpu()
                 square[i] += f.square().mean(1).sum().cpu()
         self.level_std.copy_((square / count - (total / count) ** 2).sqrt())
-
-
-class FrozenStages(nn.Module):
-    """The stages of a classifier up to conv4's max-pool, for the discriminator's feature heads.
-
-    Its parameters take no gradient; the images do.
-    """
-
-    def __init__(self, classifier: Classifier):
-        super().__init__()
-        pools = [i for i, layer in enumerate(classifier.features) if isinstance(layer, nn.MaxPool2d)]
-        self.features = classifier.features[: pools[3] + 1]
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """conv1 … conv4 of images (B, 3, H, W) in [-1, 1], not divided by any standard deviation."""
-        return dict(stages(self.features, normalise(images)))
-
-
-def imagenet_vgg16(path: Path | None = None) -> Classifier:
-    """Full VGG-16 with torchvision's ImageNet weights, downloaded once, or its convolutions from a file.
-
-    Args:
-        path: safetensors with torchvision's names, at least `features.*`; None downloads (528 MB).
-
-    Raises InputError where the weights can neither be fetched nor read.
-    """
-    model = Classifier(classes=1000, image_size=224, width=1.0, batch_norm=False)
-    try:
-        state = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).state_dict() if path is None else load_file(path)
-        model.features.load_state_dict(
-            {name.removeprefix("features."): value for name, value in state.items() if name.startswith("features.")}
-        )
-    except Exception as error:
-        where = f"read from {path}" if path else "downloaded"
-        raise InputError(
-            f"VGG-16's ImageNet weights could not be {where} ({type(error).__name__}); give a safetensors file "
-            "with --vgg, or train a preset whose heads read the slim classifier."
-        ) from None
-    return model

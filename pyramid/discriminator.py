@@ -3,7 +3,7 @@
 Projection (Miyato & Koyama 2018): the score of an image under class y is psi(phi(x)) + <embed(y), phi(x)>.
 The pixel network keeps the layout: a linear layer reads its 4x4 map, and a score per patch at 8x8 stands
 beside the score of the whole. The heads (ours, after Projected GANs, Sauer et al. 2021) score three levels
-of a frozen VGG-16; they share its blind spots and never replace the pixel network.
+of the frozen classifier; they share its blind spots and never replace the pixel network.
 
 Images come in pairs, rows 2i and 2i + 1, of one class: how far two images of a pair differ is a further
 channel of the deep maps (after the minibatch standard deviation of Karras et al. 2018, in groups of two), so
@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyramid.layers import DownBlock, SelfAttention, conv, linear
-from pyramid.levels import shapes
+from pyramid.layers import DownBlock, SelfAttention, conv, normalise_spectrally
 from pyramid.presets import Preset
 
 HEAD_LEVELS = ("conv2", "conv3", "conv4")
@@ -48,7 +47,7 @@ class PixelDiscriminator(nn.Module):
         self.shallow, self.deep = nn.Sequential(*layers[:-1]), layers[-1]  # … 8x8, 4x4
         self.patch = Projection(widths[-2], classes)
         self.narrow = conv(widths[-1] + 1, 64)
-        self.summary = linear(64 * side**2, SUMMARY)
+        self.summary = nn.Linear(64 * side**2, SUMMARY)
         self.whole = Projection(SUMMARY, classes)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,19 +89,17 @@ class FeatureHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The pixel discriminator and the feature heads; `head_width` is the width of the VGG-16 they read."""
+    """The pixel discriminator, and the feature heads, which read the classifier's pyramid."""
 
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
         self.pixels = PixelDiscriminator(preset, classes)
-        table = shapes(preset.image_size, preset.head_width, classes)
+        table = preset.shapes(classes)
         self.heads = nn.ModuleDict(
             {name: FeatureHead(table[name][0], preset.head_channels, classes) for name in HEAD_LEVELS}
         )
-
-        #: standard deviation of the levels that the heads read, over training photographs
-        self.register_buffer("feature_std", torch.ones(len(HEAD_LEVELS)))
+        normalise_spectrally(self)
 
     def forward_heads(self, features: dict[str, Tensor], labels: Tensor) -> list[Tensor]:
-        """Scores (B, positions) of each head, from the features of a frozen VGG-16."""
-        return [head(features[name] / self.feature_std[i], labels) for i, (name, head) in enumerate(self.heads.items())]
+        """Scores (B, positions) of each head, from the classifier's pyramid."""
+        return [head(features[name], labels) for name, head in self.heads.items()]

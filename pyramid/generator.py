@@ -3,35 +3,30 @@
     G_i(x) = ResBlock(x) + Conv(m_i * f_i)
 
 from the deep end, where z enters, to the pixels; linear layers in place of convolutions at fc7 and fc8.
-Ours: the mask itself is a further input channel of that convolution, so that "closed" and "zero" differ;
-so is noise where the mask is closed: what is not given is left to chance. z and the class label also set
-every conditional batch norm. And fc8 comes in as what sets the reference apart from its label's photographs:
-the label says the rest, and beside it that part is too small to be learnt from.
+Ours: where a level is open, what the deeper blocks made of it passes only through a gate, one learnt number a
+channel; and how far each of the seven levels is open stands beside z and label in the condition of every batch
+norm, so that a deep block knows whether what it imagines will be seen. The mask itself is a further input channel
+of the convolution, so that "closed" and "zero" differ; so is noise where the mask is closed: what is not given is
+left to chance. And fc8 comes in as what sets the reference apart from its label's photographs: the label says the
+rest, and beside it that part is too small to be learnt from.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyramid.layers import (
-    ConditionalBatchNorm,
-    ResBlock,
-    SelfAttention,
-    VectorBlock,
-    conv,
-    linear,
-    remove_spectral_norm,
-)
-from pyramid.levels import CONV_LEVELS, FC_LEVELS, shapes
+from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, normalise_spectrally
+from pyramid.levels import CONV_LEVELS, FC_LEVELS, LEVELS
 from pyramid.presets import Preset
 
 CLASS_EMBEDDING = 64  # numbers
+KEEP = -1.0  # of every gate before the sigmoid, at the start: 0.27 of a channel is kept where its level is open
 NOISE_CHANNELS = {"conv5": 0, "conv4": 8, "conv3": 4, "conv2": 2, "conv1": 1}
 
 
 def noise_shapes(preset: Preset) -> dict[str, tuple[int, int, int]]:
     """Shape (C, h, w) of the part of z that is a map of noise at each conv level."""
-    table = shapes(preset.image_size, preset.classifier_width, 1)
+    table = preset.shapes(classes=1)
     return {name: (count, *table[name][1:]) for name, count in NOISE_CHANNELS.items()}
 
 
@@ -56,17 +51,19 @@ class Generator(nn.Module):
         #: mean and standard deviation of fc8 over each label's photographs, see `measure_labels`: (K, K), rows labels
         self.register_buffer("class_mean", torch.zeros(classes, classes))
         self.register_buffer("class_std", torch.ones(classes, classes))
-        condition = preset.global_z + CLASS_EMBEDDING
-        table = shapes(preset.image_size, preset.classifier_width, classes)
+        entry = preset.global_z + CLASS_EMBEDDING
+        condition = entry + len(LEVELS) * preset.gated
+        table = preset.shapes(classes)
         units, *widths, last = preset.generator_channels
 
-        self.entry = linear(condition, units)
+        self.entry = nn.Linear(entry, units)
         self.blocks, self.inject, self.attention = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
+        self.keep = nn.ParameterDict()
         for name in reversed(FC_LEVELS):  # fc8, fc7
             self.blocks[name] = VectorBlock(units, condition)
-            self.inject[name] = linear(table[name][0] + 1, units)
+            self.inject[name] = nn.Linear(table[name][0] + 1, units)
         self.grid = table["conv5"][1]
-        self.unfold = linear(units, widths[0] * self.grid**2)
+        self.unfold = nn.Linear(units, widths[0] * self.grid**2)
         channels = widths[0]
         for name, out in zip(reversed(CONV_LEVELS), widths, strict=True):  # conv5 … conv1
             self.blocks[name] = ResBlock(channels, out, condition, up=name != "conv5")
@@ -77,8 +74,12 @@ class Generator(nn.Module):
         self.last = ResBlock(channels, last, condition, up=True)
         self.norm = ConditionalBatchNorm(last, condition)
         self.to_rgb = conv(last, 3)
-        if not preset.spectral_generator:
-            remove_spectral_norm(self, divided=False)
+        if preset.spectral_generator:
+            normalise_spectrally(self)
+        if preset.gated:
+            for name in self.blocks:
+                width = len(self.inject[name].bias)
+                self.keep[name] = nn.Parameter(torch.full((width,) if name in FC_LEVELS else (width, 1, 1), KEEP))
 
     def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], z: Tensor, labels: Tensor) -> Tensor:
         """Generate images.
@@ -93,8 +94,11 @@ class Generator(nn.Module):
         """
         whole, *maps = z.split([self.global_z, *(c * h * w for c, h, w in self.noise.values())], 1)
         noise = {name: n.unflatten(1, shape) for (name, shape), n in zip(self.noise.items(), maps, strict=True)}
-        c = torch.cat([whole, self.embedding(labels)], 1)  # (B, condition)
+        c = torch.cat([whole, self.embedding(labels)], 1)
         x = self.entry(c)  # (B, units)
+        if self.keep:
+            amounts = [masks[name].flatten(1).mean(1, keepdim=True) for name in LEVELS]
+            c = torch.cat([c, *amounts], 1)  # (B, condition)
         for name, block in self.blocks.items():  # fc8, fc7, conv5, …, conv1
             if name == "conv5":
                 x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
@@ -103,7 +107,10 @@ class Generator(nn.Module):
             given = [m * f, m]
             if name in noise:
                 given.append((1 - m) * noise[name])
-            x = block(x, c) + self.inject[name](torch.cat(given, 1))
+            x = block(x, c)
+            if name in self.keep:
+                x = x * (1 - m * (1 - torch.sigmoid(self.keep[name])))
+            x = x + self.inject[name](torch.cat(given, 1))
             if name in self.attention:
                 x = self.attention[name](x)
         x = self.last(x, c)  # (B, last, S, S)

@@ -28,9 +28,12 @@ class Judge(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits (B, classes) of images (B, 3, H, W) in [-1, 1]."""
+        return self.head(F.dropout(self.summary(images), 0.2, self.training))
+
+    def summary(self, images: Tensor) -> Tensor:
+        """What the class is read from, (B, 8 * base), of images (B, 3, H, W) in [-1, 1]."""
         x = self.stem(normalise(images))
-        x = F.relu(self.norm(self.blocks(x)))
-        return self.head(F.dropout(x.mean((2, 3)), 0.2, self.training))
+        return F.relu(self.norm(self.blocks(x))).mean((2, 3))
 
 
 class JudgeBlock(nn.Module):

@@ -1,7 +1,7 @@
 """Building blocks of both networks, after SAGAN (Zhang et al. 2019).
 
-Spectral norm (Miyato et al. 2018) bounds every convolution's and linear layer's largest singular value
-at 1; conditional batch norm lets z and the class label set gain and bias of every channel.
+Conditional batch norm lets z and the class label set gain and bias of every channel; spectral norm (Miyato et al.
+2018), which the discriminator has on every layer, bounds the largest singular value of its kernel as a matrix at 1.
 """
 
 import torch
@@ -11,24 +11,22 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 
-def conv(channels: int, out: int, kernel: int = 3) -> nn.Module:
-    """Spectrally normalised convolution that keeps the size."""
-    return spectral_norm(nn.Conv2d(channels, out, kernel, padding=kernel // 2))
+def conv(channels: int, out: int, kernel: int = 3) -> nn.Conv2d:
+    """Convolution that keeps the size."""
+    return nn.Conv2d(channels, out, kernel, padding=kernel // 2)
 
 
-def linear(units: int, out: int) -> nn.Module:
-    """Spectrally normalised linear layer."""
-    return spectral_norm(nn.Linear(units, out))
+def normalise_spectrally(network: nn.Module) -> None:
+    """Put spectral norm on every convolution and linear layer of a network, but for those inside a batch norm."""
+    for module in [m for m in network.modules() if not isinstance(m, ConditionalBatchNorm)]:
+        for layer in [m for m in module.children() if isinstance(m, nn.Conv2d | nn.Linear)]:
+            spectral_norm(layer)
 
 
-def remove_spectral_norm(network: nn.Module, divided: bool) -> None:
-    """Plain weights in place of normalised ones, in every layer of a network.
-
-    divided: keep the weights as the norm last divided them, so that the network stays the same function; else
-        the weights before the division.
-    """
+def divide_by_spectral_norm(network: nn.Module) -> None:
+    """Make the weights as the norms last divided them plain ones: the same function, divided once."""
     for layer in [m for m in network.modules() if is_parametrized(m, "weight")]:
-        remove_parametrizations(layer, "weight", leave_parametrized=divided)
+        remove_parametrizations(layer, "weight")
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -84,9 +82,9 @@ class VectorBlock(nn.Module):
     def __init__(self, units: int, condition: int):
         super().__init__()
         self.norm1 = ConditionalBatchNorm(units, condition, maps=False)
-        self.linear1 = linear(units, units)
+        self.linear1 = nn.Linear(units, units)
         self.norm2 = ConditionalBatchNorm(units, condition, maps=False)
-        self.linear2 = linear(units, units)
+        self.linear2 = nn.Linear(units, units)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         h = self.linear1(F.relu(self.norm1(x, c)))

@@ -12,8 +12,8 @@ FC_LEVELS = ("fc7", "fc8")
 LEVELS = CONV_LEVELS + FC_LEVELS  # fine to deep
 
 CONVOLUTIONS = {"conv1": 2, "conv2": 2, "conv3": 3, "conv4": 3, "conv5": 3}  # 3x3 convolutions a stage
-CHANNELS = {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 512, "conv5": 512}  # at full width
-FC_UNITS = 4096  # units of fc6 and fc7 at full width
+CHANNELS = (64, 128, 256, 512, 512)  # of VGG-16's conv1 … conv5
+FC_UNITS = 4096  # of VGG-16's fc6 and fc7
 
 
 def check_level(name: str) -> str:
@@ -48,18 +48,19 @@ def _receptive_fields() -> dict[str, tuple[int, int]]:
 RECEPTIVE_FIELDS = _receptive_fields()
 
 
-def shapes(image_size: int, width: float, classes: int) -> dict[str, tuple[int, ...]]:
+def shapes(image_size: int, channels: tuple[int, ...], units: int, classes: int) -> dict[str, tuple[int, ...]]:
     """Shape of every level's features without the batch axis: (C, H, W), or (C,) for fc levels.
 
     Args:
         image_size: side of the square image in pixels, a multiple of 32.
-        width: width factor; 1.0 is VGG-16, 0.25 the slim classifier.
+        channels: of conv1 … conv5; `CHANNELS` are VGG-16's.
+        units: of fc7; 4,096 in VGG-16.
         classes: units of fc8.
     """
     table: dict[str, tuple[int, ...]] = {}
-    for name in CONV_LEVELS:
+    for name, count in zip(CONV_LEVELS, channels, strict=True):
         side = image_size // RECEPTIVE_FIELDS[name][1]
-        table[name] = (int(CHANNELS[name] * width), side, side)
-    table["fc7"] = (int(FC_UNITS * width),)
+        table[name] = (count, side, side)
+    table["fc7"] = (units,)
     table["fc8"] = (classes,)
     return table

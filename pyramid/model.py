@@ -19,7 +19,7 @@ from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.judge import Judge
-from pyramid.layers import remove_spectral_norm
+from pyramid.layers import divide_by_spectral_norm
 from pyramid.masks import Masks
 from pyramid.presets import Preset, from_dict
 
@@ -144,7 +144,7 @@ class Release:
             raise InputError(f"{self.folder} holds no {part}; train a {part} with `python -m pyramid train`.")
         preset, classes = self.preset, len(self.classes)
         made = {
-            "classifier": lambda: Classifier(classes, preset.image_size, preset.classifier_width),
+            "classifier": lambda: Classifier(classes, **preset.classifier),
             "judge": lambda: Judge(classes, preset.judge_base),
             "generator": lambda: Generator(preset, classes),
             "discriminator": lambda: Discriminator(preset, classes),
@@ -169,7 +169,7 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
     networks = {part: release.network(part) for part in ("classifier", "judge", "generator")}
     for network in networks.values():
         network.to(device or default_device(), memory_format=torch.channels_last).requires_grad_(False)
-    remove_spectral_norm(networks["generator"], divided=True)  # divided once, not again at every image
+    divide_by_spectral_norm(networks["generator"])
     return SemanticPyramid(release.preset, release.classes, card=release.card, **networks)
 
 

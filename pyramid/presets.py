@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, replace
 
 from pyramid.errors import InputError
+from pyramid.levels import shapes
 
 
 @dataclass(frozen=True)
@@ -24,53 +25,66 @@ class Preset:
     name: str
     image_size: int  # pixels: 32, 64 or 128
     data: str = ""  # dataset it is trained on unless another is given
-    classifier_width: float = 0.25  # factor on VGG-16's channels
+    classifier_channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # of conv1 … conv5: VGG-16's own
+    classifier_units: int = 1024  # of fc6 and fc7; 4,096 in VGG-16
+    classifier_batch_norm: bool = False
     judge_base: int = 24  # channels of the judge's first stage
     global_z: int = 128  # numbers of z that concern the whole image; noise maps come on top
     # channels of the generator from the 1x1 end on: vector, then 2x2 (or 1x1 at 32 px) up to full size
     generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
     discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
-    spectral_generator: bool = True  # spectral norm in the generator too, as in SAGAN
-    head_features: str = "imagenet"  # what the discriminator's heads read: full ImageNet VGG-16, or "classifier"
+    spectral_generator: bool = False  # spectral norm in the generator too, as in SAGAN
+    gated: bool = True  # ours: an open level takes the place of what the deeper blocks made, and they know what is open
     head_channels: int = 64  # of each feature head
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
 
     batch: int = 32  # generated images a step: batch / 2 references, two z for each
-    learning_rate: float = 1.5e-4  # of the generator, Adam with betas (0, 0.99)
-    discriminator_rate: float = 4e-4  # of the discriminator
-    final_lr_factor: float = 0.25  # of both rates, reached at `images` by a cosine, then held
-    images: int = 460_000  # generated images over which the rates fall
+    learning_rate: float = 4e-4  # of the generator, Adam with betas (0, 0.99)
+    discriminator_rate: float = 3e-4  # of the discriminator
+    final_lr_factor: float = 0.1  # of both rates, reached at `images` by a cosine, then held
+    images: int = 160_000  # generated images over which the rates fall
 
     # Weights of the terms of the objective, each under the term's name (TERMS); 0 leaves a term out. Weights of a
     # level are in the order of LEVELS; those of the diversity are followed by "all closed" and "several levels".
     adversarial: float = 1.0  # of the pixel discriminator
     game: str = "hinge"  # that it plays: "hinge", or the paper's "least_squares"
     heads: float = 2.0  # of the feature heads
-    r1: float = 0.01  # gamma of the penalty on the pixel discriminator, gamma / 2 E |grad D|^2
+    r1: float = 0.02  # gamma of the penalty on the pixel discriminator, gamma / 2 E |grad D|^2
     r1_every: int = 16  # steps between penalties (lazy regularisation), each so many times as heavy
-    reconstruction: tuple[float, ...] = (8.0, 6.0, 4.0, 3.0, 8.0, 5.0, 1.0)  # the paper's alpha, level by level (ours)
-    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 0.6, 0.3, 0.5, 0.5, 0.1)  # the paper's beta, likewise
-    fixed_pattern: float = 40.0
-    retrieval: tuple[float, ...] = (0.0, 0.0, 2.4, 1.2, 9.6, 28.8, 1.2)
+    reconstruction: tuple[float, ...] = (8.0, 8.0, 4.0, 1.0, 0.5, 0.3, 0.3)  # the paper's alpha, level by level (ours)
+    diversity: tuple[float, ...] = (0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1)  # the paper's beta, likewise
+    fixed_pattern: float = 10.0
+    retrieval: tuple[float, ...] = (0.0,) * 7
     retrieval_temperature: tuple[float, ...] = (0.02, 0.02, 0.02, 0.02, 0.02, 0.02, 0.1)  # of the cosines
-    part: tuple[float, ...] = (0.0, 0.0, 20.0, 15.0, 40.0, 0.0, 0.0)
-    other_label: float = 8.0
-    other_layout: float = 16.0
+    part: tuple[float, ...] = (0.0,) * 7
+    other_label: float = 0.0
+    other_layout: float = 4.0
+    late: tuple[float, float] = (0.25, 0.5)  # shares of `images` over which the terms of LATE come in, linearly
     relabelled_scale: float = 0.5  # factor on reconstruction and retrieval of a sample under another label
 
-    ema_half_life: int = 8_000  # generated images after which a weight counts half in the average
+    #: generated images after which a weight counts half in the average, once twenty times as many have been seen
+    ema_half_life: int = 10_000
     #: how masks are drawn
     shares: MaskShares = field(
-        default_factory=lambda: MaskShares(closed=0.07, levels=(0.06, 0.06, 0.11, 0.13, 0.18, 0.32, 0.14))
+        default_factory=lambda: MaskShares(closed=0.06, levels=(0.08, 0.15, 0.15, 0.14, 0.15, 0.13, 0.20))
     )
     shift: float = 1 / 8  # augmentation: each image moved by up to this share of its side
     relabel_strength: float = 0.8  # of editing.relabel unless told otherwise, chosen on held-out training pictures
 
     @property
-    def head_width(self) -> float:
-        """Width of the VGG-16 that the feature heads read."""
-        return 1.0 if self.head_features == "imagenet" else self.classifier_width
+    def classifier(self) -> dict:
+        """Sizes of the classifier, as `Classifier` takes them."""
+        return {
+            "image_size": self.image_size,
+            "channels": self.classifier_channels,
+            "units": self.classifier_units,
+            "batch_norm": self.classifier_batch_norm,
+        }
+
+    def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
+        """Shape of every level's features, see `levels.shapes`."""
+        return shapes(self.image_size, self.classifier_channels, self.classifier_units, classes)
 
     def asdict(self) -> dict:
         return asdict(self)
@@ -91,27 +105,36 @@ def from_dict(values: dict) -> Preset:
         ) from None
 
 
+#: the slim classifier of the built-in world, which begins with random weights
+SLIM = {
+    "classifier_channels": (16, 32, 64, 128, 128),
+    "classifier_batch_norm": True,
+    "gated": False,
+    "final_lr_factor": 0.25,
+    "late": (0.0, 0.0),
+}
+
 PRESETS = {
     preset.name: preset
     for preset in (
+        Preset("photos64", 64),
         Preset(
-            "photos64",
-            64,
-            fixed_pattern=100.0,
-            relabel_strength=0.82,
-            diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.15, 0.5, 0.5, 0.1),
-            retrieval=(0.0, 0.0, 2.4, 1.2, 9.6, 50.0, 1.2),
-            part=(0.0, 0.0, 24.0, 18.0, 48.0, 0.0, 0.0),
-            shares=MaskShares(closed=0.07, levels=(0.05, 0.05, 0.09, 0.10, 0.15, 0.34, 0.22)),
+            "photos32",
+            32,
+            global_z=64,
+            generator_channels=(128, 128, 160, 160, 128, 72, 32),
+            discriminator_channels=(48, 96, 128),
+            head_channels=32,
+            attention_side=8,
+            images=63_296,
         ),
         Preset(
             "scenes64",
             64,
             data="scenes",
-            spectral_generator=False,
+            **SLIM,
             generator_channels=(128, 128, 192, 192, 128, 64, 32),
             discriminator_channels=(48, 96, 160, 192),
-            head_features="classifier",
             head_channels=48,
             learning_rate=3e-4,
             discriminator_rate=3e-4,
@@ -121,6 +144,10 @@ PRESETS = {
             diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1),
             retrieval=(0.0, 0.0, 2.4, 1.2, 3.6, 12.0, 9.6),
             part=(0.0, 0.0, 35.0, 30.0, 40.0, 0.0, 0.0),
+            fixed_pattern=40.0,
+            other_label=8.0,
+            other_layout=16.0,
+            ema_half_life=8_000,
             shares=MaskShares(closed=0.06, levels=(0.10, 0.12, 0.12, 0.14, 0.16, 0.16, 0.20)),
             relabel_strength=0.76,
         ),
@@ -128,12 +155,11 @@ PRESETS = {
             "scenes32",
             32,
             data="scenes",
-            spectral_generator=False,
+            **SLIM,
             judge_base=16,
             global_z=64,
             generator_channels=(128, 128, 160, 160, 128, 72, 32),
             discriminator_channels=(48, 96, 128),
-            head_features="classifier",
             head_channels=32,
             attention_side=8,
             learning_rate=4e-4,
@@ -143,10 +169,7 @@ PRESETS = {
             reconstruction=(12.0, 9.0, 7.0, 6.0, 6.0, 4.0, 3.0),
             # ten minutes are for the pyramid itself: no composed parts, no losses of another label
             diversity=(0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1),
-            fixed_pattern=10.0,
             retrieval=(0.0, 0.0, 0.0, 0.0, 1.6, 1.6, 0.0),
-            part=(0.0,) * 7,
-            other_label=0.0,
             other_layout=0.0,
             shares=MaskShares(closed=0.07, compose=0.0, levels=(0.10, 0.10, 0.10, 0.14, 0.16, 0.16, 0.24)),
             ema_half_life=2_000,
@@ -154,16 +177,22 @@ PRESETS = {
         Preset(
             "tiny32",
             32,
-            classifier_width=0.0625,
+            classifier_channels=(4, 8, 16, 32, 32),
+            classifier_units=256,
+            classifier_batch_norm=True,
             judge_base=8,
             global_z=16,
             generator_channels=(32, 32, 32, 32, 24, 16, 8),
             discriminator_channels=(16, 24, 32),
-            head_features="classifier",
             head_channels=8,
             attention_side=8,
             batch=8,
             images=10_000,
+            # for tests: every term, from the first step on
+            retrieval=(0.0, 0.0, 2.4, 1.2, 9.6, 28.8, 1.2),
+            part=(0.0, 0.0, 20.0, 15.0, 40.0, 0.0, 0.0),
+            other_label=8.0,
+            late=(0.0, 0.0),
         ),
     )
 }

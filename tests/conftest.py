@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pyramid.classifier import Classifier, FrozenStages
+from pyramid.classifier import Classifier
 from pyramid.data import Photos
 from pyramid.device import seeded
 from pyramid.generator import Generator
@@ -24,15 +24,15 @@ def tiny_photos(count: int = 48) -> Photos:
 def tiny_run(seed: int = 0) -> Run:
     preset = PRESETS["tiny32"]
     with seeded(7):
-        classifier = Classifier(len(CLASSES), preset.image_size, preset.classifier_width)
-    return Run(preset, tiny_photos(), classifier, FrozenStages(classifier), seed)
+        classifier = Classifier(len(CLASSES), **preset.classifier)
+    return Run(preset, tiny_photos(), classifier, seed)
 
 
 @pytest.fixture(scope="session")
 def tiny_model() -> SemanticPyramid:
     preset = PRESETS["tiny32"]
     with seeded(1):
-        classifier = Classifier(len(CLASSES), preset.image_size, preset.classifier_width).eval()
+        classifier = Classifier(len(CLASSES), **preset.classifier).eval()
         judge = Judge(len(CLASSES), preset.judge_base).eval()
         generator = Generator(preset, len(CLASSES)).eval()
     return SemanticPyramid(preset, CLASSES, classifier, judge, generator, {"familiar_above": 0.5})

@@ -1,20 +1,20 @@
 import pytest
 import torch
 import torchvision
-from safetensors.torch import save_file
 from torchvision.transforms.functional import normalize
 
-from pyramid.classifier import Classifier, FrozenStages, imagenet_vgg16
+from pyramid.classifier import Classifier
 from pyramid.device import seeded
-from pyramid.errors import InputError
 from pyramid.levels import LEVELS
+
+SLIM = (4, 8, 16, 32, 32)
 
 
 @pytest.fixture(scope="module")
 def full_width():
     with seeded(0):
         theirs = torchvision.models.vgg16(weights=None).eval()
-    ours = Classifier(1000, 224, width=1.0, batch_norm=False).eval()
+    ours = Classifier(1000).eval()
     missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
     assert missing == ["level_std"] and unexpected == []  # torchvision's names, layer for layer
     return ours, theirs
@@ -37,10 +37,10 @@ def test_fc8_through_our_normalisation(full_width):
 
 def test_captured_maps_do_not_change_when_later_stages_run():
     with seeded(0):
-        classifier = Classifier(4, 32, 0.0625).eval()
+        classifier = Classifier(4, 32, SLIM, 64, batch_norm=True).eval()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        early = FrozenStages(classifier)(x)  # stops at conv4
+        early = classifier.pyramid(x, deepest="conv4")
         whole = classifier.pyramid(x)
     for name, feature in early.items():
         assert torch.equal(feature, whole[name])
@@ -59,7 +59,7 @@ def test_a_pyramid_down_to_a_level_is_the_beginning_of_the_whole(full_width):
 def test_pool5_is_applied_once():
     """Public reproductions pooled twice before fc6: the pyramid's fc8 must be the classifier's own logits."""
     with seeded(0):
-        classifier = Classifier(4, 64, 0.0625).eval()
+        classifier = Classifier(4, 64, SLIM, 64, batch_norm=True).eval()
     x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         conv5 = classifier.pyramid(x)["conv5"]
@@ -68,7 +68,7 @@ def test_pool5_is_applied_once():
 
 def test_level_std_is_the_standard_deviation_over_images():
     with seeded(0):
-        classifier = Classifier(4, 32, 0.0625).eval()
+        classifier = Classifier(4, 32, SLIM, 64, batch_norm=True).eval()
     images = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         expected = [classifier.pyramid(images)[name].double().std(correction=0) for name in LEVELS]
@@ -76,20 +76,3 @@ def test_level_std_is_the_standard_deviation_over_images():
     torch.testing.assert_close(classifier.level_std.double(), torch.stack(expected), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         assert abs(float(classifier.pyramid(images)["conv3"].std(correction=0)) - 1) < 1e-3
-
-
-def test_imagenet_features_from_a_file(tmp_path, full_width):
-    _, theirs = full_width
-    state = {k: v for k, v in theirs.state_dict().items() if k.startswith("features.")}
-    save_file(state, tmp_path / "vgg.safetensors")
-    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
-    with torch.no_grad():
-        conv4 = FrozenStages(imagenet_vgg16(tmp_path / "vgg.safetensors"))(x)["conv4"]
-        normalised = normalize((x + 1) / 2, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        torch.testing.assert_close(conv4, theirs.features[:24](normalised), rtol=1e-4, atol=1e-5)
-
-
-def test_broken_imagenet_file_is_one_sentence(tmp_path):
-    (tmp_path / "vgg.safetensors").write_bytes(b"not weights")
-    with pytest.raises(InputError, match="--vgg"):
-        imagenet_vgg16(tmp_path / "vgg.safetensors")

@@ -18,7 +18,7 @@ def test_pictures_stay_on_the_cpu_beside_a_model_on_a_gpu():
     repainting = editing.repaint_masks({"conv3": region})  # looks at values, so it is made before they are gone
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
-            networks = Classifier(3, 32, preset.classifier_width), Judge(3, preset.judge_base), Generator(preset, 3)
+            networks = Classifier(3, **preset.classifier), Judge(3, preset.judge_base), Generator(preset, 3)
         model = SemanticPyramid(preset, CLASSES, *(n.eval().requires_grad_(False) for n in networks), card={})
         photo = torch.zeros(1, 3, 32, 32)
         features = model.features(photo)

@@ -10,8 +10,9 @@ import pytest
 
 from pyramid.checkpoints import read_card, released
 from pyramid.cli import parser
-from pyramid.levels import LEVELS, shapes
-from pyramid.presets import PRESETS, TERMS, Preset
+from pyramid.levels import LEVELS
+from pyramid.model import open_release
+from pyramid.presets import TERMS, Preset
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = [
@@ -138,8 +139,9 @@ def test_the_results_have_a_part_for_every_released_model():
 
 def test_the_diagram_names_every_level_with_its_shape():
     picture = ElementTree.parse(ROOT / "docs" / "networks.svg")
-    preset, classes = PRESETS["photos64"], len(read_card(ROOT / "data/models/photos64")["classes"])
+    release = open_release("photos64")
+    preset, classes = release.preset, len(release.classes)
     groups = {group.get("id"): group for group in picture.iter("{http://www.w3.org/2000/svg}g")}
-    for name, shape in shapes(preset.image_size, preset.classifier_width, classes).items():
+    for name, shape in preset.shapes(classes).items():
         words = ["".join(text.itertext()) for text in groups[name].iter("{http://www.w3.org/2000/svg}text")]
         assert {name, " × ".join(map(str, shape))} == set(words)

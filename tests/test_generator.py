@@ -1,14 +1,15 @@
-from dataclasses import replace
+from copy import deepcopy
 
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.parametrize import is_parametrized
 
 from conftest import CLASSES
 from pyramid.device import seeded
 from pyramid.discriminator import Discriminator, with_difference
 from pyramid.generator import Generator
-from pyramid.levels import CONV_LEVELS, LEVELS, shapes
+from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.presets import PRESETS
 
 PRESET = PRESETS["tiny32"]
@@ -18,7 +19,7 @@ with seeded(3):
 
 def inputs(seed: int):
     g = torch.Generator().manual_seed(seed)
-    table = shapes(PRESET.image_size, PRESET.classifier_width, len(CLASSES))
+    table = PRESET.shapes(len(CLASSES))
     features = {name: torch.randn(2, *shape, generator=g) for name, shape in table.items()}
     z = torch.randn(2, GENERATOR.z_size, generator=g)
     return features, z, torch.randint(0, len(CLASSES), (2,), generator=g)
@@ -77,9 +78,54 @@ def test_noise_enters_only_where_the_mask_is_closed():
             assert not torch.equal(first, second), name
 
 
-def test_every_generator_weight_of_a_stage_is_spectrally_normalised():
-    convolutions = [m for m in GENERATOR.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert convolutions and all(hasattr(m, "parametrizations") for m in convolutions)
+def test_the_discriminator_alone_is_spectrally_normalised():
+    """Its kernels, as matrices, have a largest singular value of 1; the generator's are plain and free to grow."""
+    with seeded(4):
+        network = Discriminator(PRESET, len(CLASSES)).train()
+    images, labels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long()
+    with torch.no_grad():
+        for _ in range(30):  # a power iteration at each pass
+            network.pixels(images, labels)
+    layers = [m for m in network.pixels.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    largest = torch.stack([torch.linalg.svdvals(m.weight.flatten(1))[0] for m in layers])
+    assert len(layers) > 10 and (largest - 1).abs().max() < 0.1
+    assert not any(is_parametrized(m) for m in GENERATOR.modules())
+
+
+def test_a_gate_lets_through_what_its_level_keeps():
+    """With keep at -inf and conv2 open everywhere, nothing deeper reaches the image; at +inf or closed, it does."""
+    features, z, labels = inputs(2)
+    generator = deepcopy(GENERATOR)
+    masks = {name: torch.zeros(2, 1, *f.shape[2:]) for name, f in features.items()} | {
+        "conv2": torch.ones(2, 1, *features["conv2"].shape[2:])
+    }
+
+    def reached(keep: float, masks) -> bool:
+        """Whether a change of what conv4's block is given comes through."""
+        generator.keep["conv2"].data.fill_(keep)
+        with torch.no_grad():
+            before = generator(features, masks, z, labels)
+            hook = generator.blocks["conv4"].register_forward_hook(lambda *_: _[-1] + 1)
+            after = generator(features, masks, z, labels)
+            hook.remove()
+        return not torch.equal(before, after)
+
+    closed = masks | {"conv2": torch.zeros_like(masks["conv2"])}
+    assert not reached(-float("inf"), masks) and reached(float("inf"), masks) and reached(-float("inf"), closed)
+
+
+def test_every_block_is_told_which_levels_are_open():
+    """Of a single block: another amount of a finer level changes what fc8's, the first one, makes."""
+    features, z, labels = inputs(3)
+    masks = {name: torch.zeros(2, 1, *f.shape[2:]) for name, f in features.items()}
+    generator, made = deepcopy(GENERATOR), []
+    for norm in (generator.blocks["fc8"].norm1, generator.blocks["fc8"].norm2):
+        torch.nn.init.normal_(norm.bias.weight, generator=torch.Generator().manual_seed(0))
+    generator.blocks["fc8"].register_forward_hook(lambda _, __, out: made.append(out))
+    with torch.no_grad():
+        for amount in (0.0, 0.5):
+            generator(features, masks | {"conv1": torch.full_like(masks["conv1"], amount)}, z, labels)
+    assert not torch.equal(*made)
 
 
 def test_projection_discriminator_scores_depend_on_the_class():
@@ -100,20 +146,6 @@ def test_difference_channel_by_hand():
 
 def test_levels_enter_from_deep_to_fine():
     assert list(GENERATOR.blocks) == ["fc8", "fc7", *reversed(CONV_LEVELS)]
-
-
-def test_generator_without_spectral_norm_has_plain_weights():
-    """The same layers, none of them divided by a singular value: weights scale freely."""
-    from torch.nn.utils.parametrize import is_parametrized
-
-    preset = replace(PRESETS["tiny32"], spectral_generator=False)
-    with seeded(0):
-        generator = Generator(preset, 3)
-    assert not any(is_parametrized(module) for module in generator.modules())
-    convs = [m for m in generator.modules() if isinstance(m, torch.nn.Conv2d)]
-    assert len(convs) > 10
-    largest = [float(torch.linalg.svdvals(m.weight.flatten(1))[0]) for m in convs]
-    assert max(abs(value - 1) for value in largest) > 0.2  # not normalised
 
 
 def test_fc8_enters_as_what_sets_it_apart_from_its_label():

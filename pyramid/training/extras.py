@@ -34,9 +34,9 @@ class Made:
 
     preset: Preset
     batch: Batch
-    features: dict[str, Tensor]  # of the references, level -> (B, …)
     fake: Tensor  # (B, 3, S, S) in [-1, 1]
-    reencoded: dict[str, Tensor]  # features of the fakes, level -> (B, …)
+    features: dict[str, Tensor]  # what the images of the first z should have, level -> (B/2, …)
+    reencoded: dict[str, Tensor]  # and what they have, level -> (B/2, …)
     classifier: Classifier
     generator: Generator
     gallery: dict[str, Tensor]  # features of all training photographs at the levels that retrieval weighs
@@ -79,18 +79,18 @@ def retrieval(made: Made) -> Tensor:
     At fc8, which says the class above all, a photograph is found by what sets it apart from its class.
     """
     p, batch, values = made.preset, made.batch, []
-    scale = torch.where(batch.relabelled, p.relabelled_scale, 1.0)  # (B,)
+    scale = torch.where(batch.relabelled, p.relabelled_scale, 1.0)  # (B/2,)
     for i, (name, weight) in enumerate(zip(LEVELS, p.retrieval, strict=True)):
         if not weight:
             values.append(made.fake.new_zeros(()))
             continue
-        image, own = made.reencoded[name].float().flatten(1), made.features[name].flatten(1)  # (B, D)
+        image, own = made.reencoded[name].float().flatten(1), made.features[name].float().flatten(1)  # (B/2, D)
         others = made.gallery[name][batch.others].float()  # (OTHERS, D)
         if name == "fc8":
-            mean = batch.both_z(made.generator.class_mean[batch.real_labels])  # (B, K)
+            mean = made.generator.class_mean[batch.real_labels]  # (B/2, K)
             image, own = image - mean, own - mean
             others = others - made.generator.class_mean[made.gallery_labels[batch.others]]
-        counts = batch.both_z(batch.alone & (batch.level == i)) * scale  # (B,)
+        counts = (batch.alone & (batch.level == i)) * scale  # (B/2,)
         values.append((find(image, own, others, p.retrieval_temperature[i]) * counts).mean())
     return torch.stack(values)
 
@@ -143,7 +143,8 @@ def windows(regions: Tensor) -> Tensor:
 def other_label(made: Made) -> Tensor:
     """Cross-entropy of the label that was asked for, by the classifier, over the relabelled rows: a scalar, in nats."""
     logits = made.reencoded["fc8"].float() * made.classifier.level_std[-1]
-    named = F.cross_entropy(logits, made.batch.labels, reduction="none")  # (B,)
+    asked, _ = made.batch.split_z(made.batch.labels)
+    named = F.cross_entropy(logits, asked, reduction="none")  # (B/2,)
     return (named * made.batch.relabelled).mean()
 
 
@@ -151,7 +152,7 @@ def other_layout(made: Made) -> Tensor:
     """1 less the correlation of the edges with the reference's, over the relabelled rows: a scalar."""
     reference = edge_strength(made.batch.references)  # (B/2, n)
     kept = (edge_strength(made.fake) * made.batch.both_z(reference)).sum(1)  # (B,)
-    return ((1 - kept) * made.batch.relabelled).mean()
+    return ((1 - kept) * made.batch.both_z(made.batch.relabelled)).mean()
 
 
 def edge_strength(images: Tensor) -> Tensor:

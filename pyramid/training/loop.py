@@ -17,33 +17,34 @@ from tqdm.auto import tqdm
 
 from pyramid import masks
 from pyramid.checkpoints import graceful, load_state, save_state
-from pyramid.classifier import Classifier, FrozenStages, imagenet_vgg16
+from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import autocast, autocast_dtype, default_device, seeded
-from pyramid.discriminator import HEAD_LEVELS, Discriminator
+from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.model import Release, open_release
 from pyramid.presets import Preset, from_dict
-from pyramid.training import objective
+from pyramid.training import health, objective
 from pyramid.training.averaging import exponential_average
 from pyramid.training.extras import Made
 from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
-from pyramid.training.record import Metrics, append_line, save_samples
+from pyramid.training.record import Metrics, append_line, save_samples, save_snapshot
 from pyramid.training.sampling import Batch, Sampler
 
 BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of the metrics file
 SAVE_MINUTES = 4.0  # between checkpoints and sheets of samples, unless told
+SNAPSHOTS = 8  # generators kept over the preset's images, evenly
 CHECKPOINT = "checkpoint.pt"
 
 
 class Run:
     """The networks, optimisers and counters of one training run; `start` makes it from a preset and photographs."""
 
-    def __init__(self, preset: Preset, photos: Photos, classifier: Classifier, frozen: FrozenStages, seed: int):
-        """photos: on the device to train on; frozen: the stages that the feature heads read.
+    def __init__(self, preset: Preset, photos: Photos, classifier: Classifier, seed: int):
+        """photos: on the device to train on.
 
         Raises InputError where the classifier is for other classes or another size.
         """
@@ -55,7 +56,6 @@ class Run:
                 f"{len(photos.classes)} at {preset.image_size} px; train one with train-classifier."
             )
         self.classifier = _place(classifier, device).eval().requires_grad_(False)
-        self.frozen = _place(frozen, device)
         with seeded(seed):
             self.generator = _place(Generator(preset, len(photos.classes)), device)
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
@@ -67,11 +67,9 @@ class Run:
             network: torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
             for network, rate in rates.items()
         }
-        self.weights = objective.weights(preset)
         self.sampler = Sampler(photos, preset, self.generator.z_size, seed)
         half = autocast_dtype(device) == torch.float16  # older cards only
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
-        self._measure_feature_std()
 
     @property
     def images_seen(self) -> int:
@@ -83,19 +81,12 @@ class Run:
         """fc8 of all photographs, and the levels that retrieval weighs, in half precision: level -> (N, D)."""
         names = [n for n, weight in zip(LEVELS, self.preset.retrieval, strict=True) if weight or n == "fc8"]
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
-        for pixels in self.photos.images.split(256):
+        for pixels in self.photos.images.split(64):
             with autocast(self.device):
                 features = self.classifier.pyramid(from_bytes(pixels))
             for name, part in parts.items():
                 part.append(features[name].flatten(1).half())
         return {name: torch.cat(part) for name, part in parts.items()}
-
-    @torch.no_grad()
-    def _measure_feature_std(self) -> None:
-        sample = self.photos.images[:: max(1, len(self.photos) // 256)][:256]
-        features = self.frozen(from_bytes(sample))
-        for i, name in enumerate(HEAD_LEVELS):
-            self.discriminator.feature_std[i] = features[name].std()
 
     def lr_factor(self) -> float:
         """Factor on the learning rates: from 1 to `final_lr_factor` by a cosine over `images`, then held."""
@@ -120,23 +111,22 @@ class Run:
         features = self.encode(batch)
         with autocast(self.device):
             fake = self.generator(features, batch.masks, batch.z, batch.labels)  # (B, 3, S, S)
-        seen = objective.look(batch, fake, self.frozen)
+        seen = objective.look(batch, fake, self.classifier)
+        weight = objective.weights(self.preset, self.images_seen)
 
-        scores = objective.score(self.discriminator, batch, seen.detach())
+        scores = objective.score(self.discriminator, batch, seen.detach(), weight)
         terms = discriminator_terms(self.preset, self.discriminator, batch, seen, scores)
         if self.step_count % self.preset.r1_every:
             del terms["r1"]  # lazy regularisation
-        of_discriminator = self.update(self.discriminator, terms)
+        of_discriminator = self.update(self.discriminator, terms, weight)
 
         self.discriminator.requires_grad_(False)
-        with autocast(self.device):
-            reencoded = self.classifier.pyramid(fake)
         made = Made(
-            self.preset, batch, features, fake, reencoded,
+            self.preset, batch, fake, objective.wanted(batch, seen, features), seen.fake_features,
             self.classifier, self.generator, self.gallery, self.photos.labels,
         )  # fmt: skip
-        terms = paper_terms(made, objective.score_fakes(self.discriminator, batch, seen)) | extra_terms(made)
-        of_generator = self.update(self.generator, terms)
+        scores_now = objective.score_fakes(self.discriminator, batch, seen, weight)
+        of_generator = self.update(self.generator, paper_terms(made, scores_now) | extra_terms(made), weight)
         self.discriminator.requires_grad_(True)
 
         self.scaler.update()
@@ -144,16 +134,16 @@ class Run:
         self.step_count += 1
         metrics.add(batch, fake, scores, {"discriminator": of_discriminator, "generator": of_generator})
 
-    def update(self, network: nn.Module, terms: objective.Terms) -> dict[str, Tensor]:
+    def update(self, network: nn.Module, terms: objective.Terms, weight: objective.Weights) -> dict[str, Tensor]:
         """Compute the terms that count and step along the gradient of their weighted sum; returns their values."""
-        values = compute(terms, self.weights)
+        values = compute(terms, weight)
         if not values:  # nothing to learn from, as without an adversary
             return values
         rate = self.preset.learning_rate if network is self.generator else self.preset.discriminator_rate
         optimiser = self.optimisers[network]
         optimiser.param_groups[0]["lr"] = rate * self.lr_factor()
         optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(total(values, self.weights)).backward()
+        self.scaler.scale(total(values, weight)).backward()
         self.scaler.step(optimiser)
         return values
 
@@ -192,13 +182,12 @@ class Run:
         self.discriminator.load_state_dict(release.network("discriminator").state_dict())
 
 
-def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: int = 0, vgg: Path | None = None) -> Run:
+def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: int = 0) -> Run:
     """A run at its beginning, on the best device there is.
 
     Args:
         photos: training photographs; their held-out tenth is left out.
         source: model or folder whose classifier becomes the feature pyramid.
-        vgg: safetensors with VGG-16's ImageNet weights, for presets whose heads read them; None downloads.
 
     Raises InputError where the photographs' classes are not the classifier's.
     """
@@ -208,9 +197,7 @@ def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: in
             f"The photographs have the classes {', '.join(photos.classes)}, the classifier "
             f"{', '.join(release.classes)}; train one for these photographs with train-classifier."
         )
-    classifier = release.network("classifier")
-    frozen = FrozenStages(imagenet_vgg16(vgg) if preset.head_features == "imagenet" else classifier)
-    return Run(preset, photos.part(held_out=False).to(default_device()), classifier, frozen, seed)
+    return Run(preset, photos.part(held_out=False).to(default_device()), release.network("classifier"), seed)
 
 
 def train(
@@ -225,7 +212,8 @@ def train(
     """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
 
     Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
-    object a line) and samples-<images>.png.
+    object a line), samples-<images>.png, and SNAPSHOTS averaged generators in snapshots/. Where a loss or a weight
+    is no longer finite it raises InputError, and the last checkpoint is as it was.
 
     Args:
         minutes: stop after so many minutes of this call.
@@ -237,7 +225,8 @@ def train(
         run.resume(load_state(folder / CHECKPOINT))
     folder.mkdir(parents=True, exist_ok=True)
     begun = saved = time.monotonic()
-    metrics = Metrics()
+    metrics, doctor = Metrics(), health.Watch(run.preset.game)
+    snapshot_every = max(run.preset.images // SNAPSHOTS, run.preset.batch)
     total = steps * run.preset.batch if steps else run.preset.images
     with (
         graceful() as stop,
@@ -250,9 +239,14 @@ def train(
             bar.update(run.preset.batch)
             if run.step_count % REPORT_EVERY == 0:
                 line = _head(run, time.monotonic() - begun) | metrics.line()
+                _check(run, line)
                 append_line(folder, line)
                 metrics = Metrics()
                 bar.set_postfix(line["discriminator"])
+                for complaint in doctor.look(line):
+                    tqdm.write(f"{run.images_seen:,} images: {complaint}")
+            if run.images_seen % snapshot_every < run.preset.batch:
+                save_snapshot(run, folder)
             if time.monotonic() - saved > 60 * save_minutes:
                 _save(run, folder, watch)
                 saved = time.monotonic()
@@ -266,7 +260,14 @@ def _head(run: Run, seconds: float) -> dict:
     return position | {"lr_factor": round(run.lr_factor(), 4)}
 
 
+def _check(run: Run, line: dict) -> None:
+    """Raises InputError where a loss or a weight is not finite: nothing of it may be saved."""
+    networks = {"generator": run.generator, "discriminator": run.discriminator}
+    health.check_finite(networks, line, "The last checkpoint is as it was.")
+
+
 def _save(run: Run, folder: Path, watch: Callable[[Path], None] | None) -> None:
+    _check(run, {})
     save_state(folder / CHECKPOINT, run.state())
     save_samples(run, folder)
     if watch:

@@ -16,48 +16,69 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pyramid import losses
+from pyramid.classifier import Classifier
 from pyramid.data import shift
 from pyramid.device import autocast
-from pyramid.discriminator import HEAD_LEVELS, Discriminator
+from pyramid.discriminator import Discriminator
 from pyramid.presets import TERMS, Preset
 from pyramid.training.extras import EXTRAS, Made
 from pyramid.training.sampling import DRAW_NAMES, Batch
 
 Terms = dict[str, Callable[[], Tensor]]  # name -> the term, not yet computed
 Weights = dict[str, float | tuple[float, ...]]  # name -> one number, or one a level
-Stages = dict[str, Tensor]  # level of the heads' VGG-16 -> its features
+Features = dict[str, Tensor]  # level -> (B, C, h, w) or (B, C)
+LATE = ("retrieval", "part", "other_label", "other_layout")  # terms that a generator without training cannot bear
 
 
 @dataclass
 class Seen:
-    """What the discriminator looks at: references and fakes, shifted alike, and the stages its heads read."""
+    """What is looked at: references and fakes, shifted alike, and the pyramids of the references and of one z's fakes.
+
+    The discriminator's heads and the reconstruction share that pass of the classifier.
+    """
 
     real: Tensor  # (B/2, 3, S, S)
     fake: Tensor  # (B, 3, S, S)
-    real_stages: Stages  # (B/2, …)
-    fake_stages: Stages  # (B/2, …): the heads see one z of each reference
+    real_features: Features  # (B/2, …)
+    fake_features: Features  # (B/2, …): of the first z of each reference
 
     def detach(self) -> "Seen":
         """The same without a way back to the generator."""
-        stages = {name: f.detach() for name, f in self.fake_stages.items()}
-        return Seen(self.real, self.fake.detach(), self.real_stages, stages)
+        features = {name: f.detach() for name, f in self.fake_features.items()}
+        return Seen(self.real, self.fake.detach(), self.real_features, features)
 
 
-def look(batch: Batch, fake: Tensor, frozen: Callable[[Tensor], Stages]) -> Seen:
-    """Shift references and fakes, each by its own draw, and pass them through the heads' frozen stages."""
+def look(batch: Batch, fake: Tensor, classifier: Classifier) -> Seen:
+    """Shift references and fakes, each by its own draw, and pass them through the classifier."""
     down, right = batch.shift
     real = shift(batch.references, down, right)
     moved = shift(fake, batch.both_z(down), batch.both_z(right))
     with autocast(fake.device):
         with torch.no_grad():
-            real_stages = frozen(real)
-        fake_stages = frozen(batch.split_z(moved)[0])
-    return Seen(real, moved, real_stages, {name: fake_stages[name] for name in HEAD_LEVELS})
+            real_features = classifier.pyramid(real)
+        fake_features = classifier.pyramid(batch.split_z(moved)[0])
+    return Seen(real, moved, real_features, fake_features)
+
+
+def wanted(batch: Batch, seen: Seen, features: Features) -> Features:
+    """The features that the looked-at fakes should have, (B/2, …): the shifted references' own.
+
+    features: what the generator was given, (B, …). Of a sample with a region, which does not move, it is these:
+    another photograph's part may be composed in.
+    """
+    table = {}
+    for name, f in seen.real_features.items():
+        given, _ = batch.split_z(features[name])
+        table[name] = torch.where(batch.region.view(-1, *[1] * (f.dim() - 1)), given, f.float())
+    return table
 
 
 @dataclass
 class Scores:
-    """The discriminator's scores of references and fakes; each list holds whole and patches, or one a head."""
+    """The discriminator's scores of references and fakes; each list holds whole and patches, or one a head.
+
+    A list is empty where nothing that is weighed needs it.
+    """
 
     real: list[Tensor]  # whole (B/2, 1), patches (B/2, 64)
     fake: list[Tensor]  # whole (B, 1), patches (B, 64)
@@ -65,24 +86,30 @@ class Scores:
     fake_heads: list[Tensor]  # (B/2, positions)
 
 
-def score(discriminator: Discriminator, batch: Batch, seen: Seen) -> Scores:
+def score(discriminator: Discriminator, batch: Batch, seen: Seen, weight: Weights) -> Scores:
     """Score references under their own labels and fakes under those they are judged by."""
-    half = len(seen.real)
+    half, scores = len(seen.real), Scores([], [], [], [])
     with autocast(seen.fake.device):
-        pixels = discriminator.pixels(
-            torch.cat([seen.real, seen.fake]), torch.cat([batch.real_labels, batch.judged])
-        )  # whole (3B/2, 1), patches (3B/2, 64)
-        real_heads = discriminator.forward_heads(seen.real_stages, batch.real_labels)
-        fake_heads = discriminator.forward_heads(seen.fake_stages, batch.judged[:half])
-    return Scores([s[:half] for s in pixels], [s[half:] for s in pixels], real_heads, fake_heads)
+        if weight["adversarial"]:
+            pixels = discriminator.pixels(
+                torch.cat([seen.real, seen.fake]), torch.cat([batch.real_labels, batch.judged])
+            )  # whole (3B/2, 1), patches (3B/2, 64)
+            scores.real, scores.fake = [s[:half] for s in pixels], [s[half:] for s in pixels]
+        if weight["heads"]:
+            scores.real_heads = discriminator.forward_heads(seen.real_features, batch.real_labels)
+            scores.fake_heads = discriminator.forward_heads(seen.fake_features, batch.judged[:half])
+    return scores
 
 
-def score_fakes(discriminator: Discriminator, batch: Batch, seen: Seen) -> Scores:
+def score_fakes(discriminator: Discriminator, batch: Batch, seen: Seen, weight: Weights) -> Scores:
     """Score the fakes alone: all that the generator learns from."""
+    scores = Scores([], [], [], [])
     with autocast(seen.fake.device):
-        pixels = discriminator.pixels(seen.fake, batch.judged)
-        heads = discriminator.forward_heads(seen.fake_stages, batch.judged[: len(seen.real)])
-    return Scores([], [*pixels], [], heads)
+        if weight["adversarial"]:
+            scores.fake = [*discriminator.pixels(seen.fake, batch.judged)]
+        if weight["heads"]:
+            scores.fake_heads = discriminator.forward_heads(seen.fake_features, batch.judged[: len(seen.real)])
+    return scores
 
 
 def discriminator_terms(p: Preset, discriminator: Discriminator, batch: Batch, seen: Seen, scores: Scores) -> Terms:
@@ -108,8 +135,9 @@ def paper_terms(made: Made, scores: Scores) -> Terms:
     _, loss = losses.ADVERSARIAL[p.game]
 
     def reconstruction() -> Tensor:
-        scale = torch.where(batch.relabelled, p.relabelled_scale, 1.0)  # (B,)
-        return losses.reconstruction(made.reencoded, made.features, batch.masks, scale)  # (7,)
+        scale = torch.where(batch.relabelled, p.relabelled_scale, 1.0)  # (B/2,)
+        masks = {name: batch.split_z(m)[0] for name, m in batch.masks.items()}
+        return losses.reconstruction(made.reencoded, made.features, masks, scale)  # (7,)
 
     def diversity() -> Tensor:
         pairs = losses.diversity(*batch.split_z(made.fake), *batch.split_z(batch.z))  # (B/2,)
@@ -128,9 +156,17 @@ def extra_terms(made: Made) -> Terms:
     return {name: partial(term, made) for name, term in EXTRAS.items()}
 
 
-def weights(p: Preset) -> Weights:
-    """The weight of every term: one number, or one a level. R1 is computed now and then, so much the heavier."""
-    return {name: getattr(p, name) for name in TERMS} | {"r1": p.r1 / 2 * p.r1_every}
+def weights(p: Preset, images: int) -> Weights:
+    """The weight of every term after so many images: one number, or one a level.
+
+    The terms of LATE come in over the preset's `late`, from nothing; R1, computed now and then, is so much the heavier.
+    """
+    start, end = (share * p.images for share in p.late)
+    ramp = min(max((images - start) / (end - start), 0.0), 1.0) if end > start else float(images >= end)
+    table = {name: getattr(p, name) for name in TERMS} | {"r1": p.r1 / 2 * p.r1_every}
+    for name in LATE:
+        table[name] = tuple(ramp * w for w in table[name]) if isinstance(table[name], tuple) else ramp * table[name]
+    return table
 
 
 def compute(terms: Terms, weight: Weights) -> dict[str, Tensor]:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from pyramid import masks
-from pyramid.checkpoints import write_atomically
+from pyramid.checkpoints import save_weights, write_atomically
 from pyramid.data import from_bytes, to_bytes
 from pyramid.figures import contact_sheet
 from pyramid.generator import Generator
-from pyramid.levels import LEVELS
+from pyramid.levels import LEVELS, depth
+from pyramid.losses import layout
 from pyramid.model import Release, save
 from pyramid.training.averaging import averaged_generator, distance_to_raw
 from pyramid.training.objective import Scores, by_level
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from pyramid.training.loop import Run
 
 METRICS = "metrics.jsonl"
+SNAPSHOTS = "snapshots"
 SHEET_REFERENCES = 8
+DEEP = depth("conv5")
 
 
 class Metrics:
@@ -44,24 +47,47 @@ class Metrics:
                 self._add((network, name), value)
         first, second = batch.split_z(fake)
         self._add(("z_distance",), (first - second).abs().mean())
-        whole = (scores.real[0][:, 0], batch.split_z(scores.fake[0])[0][:, 0])  # (B/2,) each
-        sums = [by_level(batch, s.float()) for s in (torch.ones_like(whole[0]), *whole)]
-        self._add(("scores",), torch.stack(sums))  # (3, 9): counts, real, fake
+        self._add(("pictures",), torch.stack([fake.std(), (fake.abs() > 0.98).float().mean()]))
+        deep = batch.of_one_class(batch.level)[0] >= DEEP  # (B/4,)
+        apart = [_apart(batch, images) * deep for images in (first, batch.references)]
+        self._add(("variety",), torch.stack([a.sum() for a in apart]))
+        if scores.real:
+            whole = (scores.real[0][:, 0], batch.split_z(scores.fake[0])[0][:, 0])  # (B/2,) each
+            sums = [by_level(batch, s.float()) for s in (torch.ones_like(whole[0]), *whole)]
+            self._add(("scores",), torch.stack(sums))  # (3, 9): counts, real, fake
 
     def line(self) -> dict:
-        """Means over the steps added; a term of several levels by level, scores by drawn level."""
+        """Means over the steps added; a term of several levels by level, scores by drawn level.
+
+        `pictures`: standard deviation of all pixels, in [-1, 1], and the share of values beyond 0.98. `variety`: how
+        far two images of one class lie apart in layout where conv5 or a deeper level was drawn, as a share of how
+        far their references do.
+        """
         means = {key: value / self.counts[key] for key, value in self.sums.items()}
         terms = {"discriminator": {}, "generator": {}}
         for (network, *name), value in means.items():
             if name:
                 terms[network][name[0]] = _rounded(value)
-        count, real, fake = self.sums[("scores",)].tolist()
-        scores = {
-            name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
-            for name, n, r, f in zip(DRAW_NAMES, count, real, fake, strict=True)
-            if n
-        }
-        return {**terms, "z_distance": _rounded(means[("z_distance",)]), "scores": scores}
+        of_fakes, of_references = self.sums[("variety",)].tolist()
+        spread, saturated = means[("pictures",)].tolist()
+        line = {**terms, "z_distance": _rounded(means[("z_distance",)])}
+        line["pictures"] = {"spread": round(spread, 4), "saturated": round(saturated, 4)}
+        if of_references:
+            line["variety"] = round(of_fakes / of_references, 4)
+        if ("scores",) in self.sums:
+            count, real, fake = self.sums[("scores",)].tolist()
+            line["scores"] = {
+                name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
+                for name, n, r, f in zip(DRAW_NAMES, count, real, fake, strict=True)
+                if n
+            }
+        return line
+
+
+def _apart(batch: Batch, images: Tensor) -> Tensor:
+    """How far the layouts of the two images of each pair of one class lie apart: (B/2, 3, S, S) -> (B/4,)."""
+    one, other = batch.of_one_class(layout(images))
+    return (one - other).abs().mean((1, 2, 3))
 
 
 def _rounded(value: Tensor) -> float | dict[str, float]:
@@ -95,6 +121,11 @@ def save_samples(run: "Run", folder: Path) -> None:
     picture = contact_sheet(sample_sheet(run, averaged_generator(run, 20)))
     path = folder / f"samples-{run.images_seen:07d}.png"
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+
+
+def save_snapshot(run: "Run", folder: Path) -> None:
+    """Write snapshots/<images>.safetensors: the averaged generator as it is now, for the curve of a run."""
+    save_weights(folder / SNAPSHOTS / f"{run.images_seen:07d}.safetensors", averaged_generator(run))
 
 
 def save_model(run: "Run", folder: Path, source: Release) -> None:

@@ -29,6 +29,7 @@ class MaskDraw:
     alone: Tensor  # bool: the drawn level is the only one that is open (type 1)
     relabelled: Tensor  # bool: generate under a label other than the reference's
     composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
+    region: Tensor  # bool: finer levels are open in a part of the image alone (type 2)
 
 
 @dataclass
@@ -45,11 +46,14 @@ class Batch:
     level: Tensor  # (B/2,) int64: index of the drawn level in DRAW_NAMES
     alone: Tensor  # (B/2,) bool: the drawn level is the only one that is open
     composed: Tensor  # (B/2, 1, S, S): 1 where the features of another pair come in, at the drawn level
-    relabelled: Tensor  # (B,) bool: under a label other than the reference's
+    region: Tensor  # (B/2,) bool: finer levels are open in a part of the image alone
+    relabelled: Tensor  # (B/2,) bool: under a label other than the reference's
     labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
     judged: Tensor  # (B,): what the discriminator is told; of a composition, the background's
     z: Tensor  # (B, z_size)
-    shift: tuple[Tensor, Tensor]  # (B/2,) each: pixels down and right, the same for a reference and its images
+    #: (B/2,) each: pixels down and right, the same for a reference and its images; 0 where `region`, which would have
+    #: to move along
+    shift: tuple[Tensor, Tensor]
     others: Tensor  # (OTHERS,): photographs among which a reference must be found
 
     @staticmethod
@@ -100,7 +104,8 @@ class Sampler:
         labels = torch.where(part, Batch.of_another_pair(real_labels), judged)
         z = torch.randn(2 * half, self.z_size, generator=random).to(device)
         reach = int(p.image_size * p.shift)
-        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device)
+        region = drawn.region.to(device)
+        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~region
         others = torch.randint(len(self.labels), (OTHERS,), generator=random).to(device)
         return Batch(
             references=references.contiguous(memory_format=torch.channels_last),
@@ -109,7 +114,8 @@ class Sampler:
             level=drawn.level.to(device),
             alone=drawn.alone.to(device),
             composed=composed,
-            relabelled=Batch.both_z(relabelled),
+            region=region,
+            relabelled=relabelled,
             labels=Batch.both_z(labels),
             judged=Batch.both_z(judged),
             z=z,
@@ -163,6 +169,7 @@ def draw_masks(batch: int, image_size: int, shares: MaskShares, random: torch.Ge
         alone=~(is_closed | is_several | is_region),
         relabelled=relabelled,
         composed=(1 - open_part) * compose.view(-1, 1, 1, 1),
+        region=is_region,
     )
 
 

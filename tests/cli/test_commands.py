@@ -103,7 +103,7 @@ def test_training_needs_the_classes_of_its_classifier(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "CACHE", tmp_path / "cache")
     Image.new("RGB", (64, 64)).save(tmp_path / "x.png")
-    assert main(["train", "photos64", "--data", str(tmp_path)]) == 2
+    assert main(["train", "photos64", "--data", str(tmp_path), "--classifier", "photos64"]) == 2
     assert "train-classifier" in capsys.readouterr().err
 
 

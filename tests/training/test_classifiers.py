@@ -7,6 +7,7 @@ from pyramid.checkpoints import load_state, save_state
 from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import seeded
+from pyramid.presets import PRESETS
 from pyramid.training import classifiers
 from pyramid.training.classifiers import train_supervised
 
@@ -37,7 +38,7 @@ def told_by_fc7(model: Classifier, data: Photos) -> float:
 def test_fc7_can_tell_the_attributes_it_was_trained_with(tmp_path):
     data = photos()
     with seeded(0):
-        model = Classifier(2, 32, width=0.0625)
+        model = Classifier(2, **PRESETS["tiny32"].classifier)
     accuracy = train_supervised(model, data, tmp_path / "c.pt", epochs=12, progress=False)
     assert accuracy > 0.9 and told_by_fc7(model, data) > 0.5
     names = {name for name, _ in model.named_parameters()}
@@ -48,7 +49,7 @@ def test_a_run_with_attributes_resumes(tmp_path, monkeypatch):
     """Cut after its first epoch of two, it goes on with the second, and with the layer that tells."""
     data, path = photos(160), tmp_path / "c.pt"
     with seeded(0):
-        model = Classifier(2, 32, width=0.0625)
+        model = Classifier(2, **PRESETS["tiny32"].classifier)
 
     def stop(where, state):
         save_state(where, state)

@@ -22,17 +22,17 @@ PRESET = replace(PRESETS["tiny32"], retrieval=(0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 8.0
 
 
 def retrieved(reencoded, name, alone=True):
-    """The term of one reference, photograph 0, and its two z, among photographs 1 and 2; classes 0, 0, 1, 1."""
+    """The term of one reference, photograph 0, among photographs 1 and 2; classes 0, 0, 1, 1."""
     batch = SimpleNamespace(
         level=torch.tensor([LEVELS.index(name)]),
         alone=torch.tensor([alone]),
         real_labels=torch.tensor([0]),
         others=torch.tensor([1, 2]),
-        relabelled=torch.zeros(2, dtype=torch.bool),
+        relabelled=torch.zeros(1, dtype=torch.bool),
         both_z=Batch.both_z,
     )
     made = Made(
-        PRESET, batch, dict.fromkeys(LEVELS, FC8[[0, 0]]), torch.zeros(2, 3, 32, 32), dict.fromkeys(LEVELS, reencoded),
+        PRESET, batch, torch.zeros(2, 3, 32, 32), dict.fromkeys(LEVELS, FC8[[0]]), dict.fromkeys(LEVELS, reencoded),
         classifier=None, generator=SimpleNamespace(class_mean=torch.tensor([[10.0, 0.0], [0.0, 10.0]])),
         gallery=dict.fromkeys(LEVELS, FC8), gallery_labels=torch.tensor([0, 0, 1, 1]),
     )  # fmt: skip
@@ -42,20 +42,20 @@ def retrieved(reencoded, name, alone=True):
 def test_fc8_is_compared_by_what_sets_it_apart_from_its_class():
     """Less the class means: own (0, 1), others (0, -1) and (1, 0); cosines 1, -1 and 0, temperature 0.1."""
     expected = math.log(1 + math.exp(-20) + math.exp(-10))
-    assert retrieved(FC8[[0, 0]], "fc8")["fc8"] == pytest.approx(expected, abs=1e-5)
-    assert retrieved(FC8[[1, 1]], "fc8")["fc8"] == pytest.approx(20 + expected, rel=1e-5)
+    assert retrieved(FC8[[0]], "fc8")["fc8"] == pytest.approx(expected, abs=1e-5)
+    assert retrieved(FC8[[1]], "fc8")["fc8"] == pytest.approx(20 + expected, rel=1e-5)
 
 
 def test_other_levels_are_compared_as_they_are():
     """Cosines of photograph 1 to photographs 0, 1 and 2 over 0.02."""
     scores = torch.tensor([99 / 101, 1.0, 0.0]) / 0.02
     expected = float(scores.logsumexp(0) - scores[0])
-    assert retrieved(FC8[[1, 1]], "conv5")["conv5"] == pytest.approx(expected, rel=1e-3)
+    assert retrieved(FC8[[1]], "conv5")["conv5"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_samples_with_finer_levels_open_or_without_a_weight_do_not_count():
-    assert set(retrieved(FC8[[1, 1]], "conv5", alone=False).values()) == {0.0}
-    assert set(retrieved(FC8[[1, 1]], "conv2").values()) == {0.0}
+    assert set(retrieved(FC8[[1]], "conv5", alone=False).values()) == {0.0}
+    assert set(retrieved(FC8[[1]], "conv2").values()) == {0.0}
 
 
 def test_fixed_pattern_is_the_share_of_fine_detail_in_common():
@@ -107,7 +107,7 @@ def test_other_layout_forgives_light_and_colour_but_no_move():
 
     def moved(generated):
         """The term, of one relabelled reference whose two images are alike."""
-        batch = SimpleNamespace(references=image, relabelled=torch.ones(2), both_z=Batch.both_z)
+        batch = SimpleNamespace(references=image, relabelled=torch.ones(1), both_z=Batch.both_z)
         return extras.other_layout(SimpleNamespace(batch=batch, fake=torch.cat([generated, generated]))).item()
 
     assert moved(image) == pytest.approx(0, abs=1e-5)

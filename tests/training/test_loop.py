@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from conftest import CLASSES, tiny_run
-from pyramid.checkpoints import load_state
+from pyramid.checkpoints import load_state, load_weights
 from pyramid.errors import InputError
+from pyramid.generator import Generator
 from pyramid.levels import LEVELS
-from pyramid.presets import GOES_WITH, TERMS, MaskShares, without
+from pyramid.presets import GOES_WITH, PRESETS, TERMS, MaskShares, without
 from pyramid.training import Run, extras, objective, train
 from pyramid.training.averaging import averaged_generator
 from pyramid.training.extras import Made
@@ -53,27 +54,16 @@ def test_average_equals_the_raw_generator_at_step_0():
 
 
 def test_average_is_the_exponential_one():
+    """With the preset's half-life, once twenty times as many images have been seen."""
     run = tiny_run()
-    decay = 0.5 ** (run.preset.batch / run.preset.ema_half_life)
     run.step(Metrics())
     first = run.generator.to_rgb.bias.detach().clone()  # the first update copies
     assert torch.equal(run.ema.module.to_rgb.bias, first)
+    run.ema.n_averaged.fill_(10**6)
+    decay = 0.5 ** (run.preset.batch / run.preset.ema_half_life)
     run.step(Metrics())
     second = run.generator.to_rgb.bias.detach()
     torch.testing.assert_close(run.ema.module.to_rgb.bias.detach(), decay * first + (1 - decay) * second)
-
-
-def test_singular_values_of_the_average_stay_near_one(trained):
-    run, _ = trained
-    generator = run.ema.module.eval()
-    checked = 0
-    with torch.no_grad():
-        for module in generator.modules():
-            if hasattr(module, "parametrizations"):
-                largest = torch.linalg.svdvals(module.weight.flatten(1))[0]
-                assert 0.8 <= largest <= 1.2
-                checked += 1
-    assert checked > 20
 
 
 def test_metrics_have_scores_of_every_level(trained):
@@ -90,7 +80,7 @@ def test_metrics_have_scores_of_every_level(trained):
 
 def test_only_the_generator_step_moves_the_generator(trained):
     run, _ = trained
-    frozen = [p for p in run.classifier.parameters()] + [p for p in run.frozen.parameters()]
+    frozen = [p for p in run.classifier.parameters()]
     assert frozen and not any(p.requires_grad for p in frozen)
     assert all(p.requires_grad for p in run.discriminator.parameters())
 
@@ -114,7 +104,6 @@ def test_averaged_generator_measures_statistics_anew(trained):
     assert changed and all(changed)
     for (_, p), (_, q) in zip(fresh.named_parameters(), run.ema.module.named_parameters(), strict=True):
         assert torch.equal(p, q)
-    assert all(torch.equal(b, copied[n]) for n, b in fresh.named_buffers() if n.endswith(("_u", "_v")))
 
 
 def test_killed_and_resumed_ends_bit_for_bit_the_same(tmp_path):
@@ -175,7 +164,7 @@ def test_classes_must_fit_the_classifier():
     run = tiny_run()
     run.photos.classes = CLASSES[:2]
     with pytest.raises(InputError, match="train-classifier"):
-        type(run)(run.preset, run.photos, run.classifier, run.frozen, 0)
+        type(run)(run.preset, run.photos, run.classifier, 0)
 
 
 def test_composed_references_take_cells_of_another_class():
@@ -193,10 +182,11 @@ def test_composed_references_take_cells_of_another_class():
 
 def made_of(run, batch, fake) -> Made:
     """What the terms look at, had a step made these images."""
-    reencoded = run.classifier.pyramid(fake)
+    half = len(fake) // 2
+    features = {name: f[:half] for name, f in run.encode(batch).items()}
     return Made(
-        run.preset, batch, run.encode(batch), fake, reencoded, run.classifier, run.generator, run.gallery,
-        run.photos.labels,
+        run.preset, batch, fake, features, run.classifier.pyramid(fake[:half]), run.classifier, run.generator,
+        run.gallery, run.photos.labels,
     )  # fmt: skip
 
 
@@ -221,13 +211,14 @@ def test_another_label_costs_only_where_it_was_drawn():
     """The cross-entropy of the classifier's own logits and the edges' distance, on relabelled rows alone."""
     run = tiny_run()
     batch = run.sampler.draw(0)
-    batch.relabelled = torch.zeros(run.preset.batch, dtype=torch.bool)
+    half = run.preset.batch // 2
+    batch.relabelled = torch.zeros(half, dtype=torch.bool)
     fake = batch.references.repeat(2, 1, 1, 1)
     made = made_of(run, batch, fake)
     assert extras.other_label(made) == 0 and extras.other_layout(made) == 0
     batch.relabelled[0] = True
     probability = run.classifier(fake[:1]).softmax(1)[0, batch.labels[0]]
-    expected = -float(probability.log()) / run.preset.batch
+    expected = -float(probability.log()) / half
     assert extras.other_label(made).item() == pytest.approx(expected, rel=1e-3)
     assert extras.other_layout(made).item() == pytest.approx(0, abs=1e-5)  # the edges are the reference's own
 
@@ -239,7 +230,7 @@ def test_a_term_left_out_moves_nothing(term):
     shares = MaskShares(region=0.5, closed=0.0, several=0.0, relabel=0.5, compose=1.0, levels=(0, 0, 1, 1, 1, 1, 1))
     often = replace(base.preset, shares=shares)  # every term within three steps
     preset = without(often, term)
-    whole, less = (Run(p, base.photos, base.classifier, base.frozen, 0) for p in (often, preset))
+    whole, less = (Run(p, base.photos, base.classifier, 0) for p in (often, preset))
     measured = Metrics()
     for _ in range(3):
         whole.step(Metrics()), less.step(measured)
@@ -252,7 +243,7 @@ def test_a_term_left_out_moves_nothing(term):
     computed = set(line["discriminator"]) | set(line["generator"])
     assert computed == set(TERMS) - {term, *GOES_WITH.get(term, ())}
     if term == "adversarial":
-        start = Run(preset, less.photos, less.classifier, less.frozen, 0).discriminator
+        start = Run(preset, less.photos, less.classifier, 0).discriminator
         for a, b in zip(less.discriminator.parameters(), start.parameters(), strict=True):
             assert torch.equal(a, b)
 
@@ -261,7 +252,70 @@ def test_weights_come_in_once_in_the_sum():
     values = {"reconstruction": torch.tensor([1.0, 2.0, 0, 0, 0, 0, 4.0]), "heads": torch.tensor(3.0)}
     weight = {"reconstruction": (10.0, 1.0, 5.0, 5.0, 5.0, 5.0, 0.5), "heads": 2.0}
     assert objective.total(values, weight).item() == 10 + 2 + 2 + 6
-    assert objective.weights(replace(tiny_run().preset, r1=0.2, r1_every=16))["r1"] == pytest.approx(0.2 / 2 * 16)
+    assert objective.weights(replace(tiny_run().preset, r1=0.2, r1_every=16), 0)["r1"] == pytest.approx(0.2 / 2 * 16)
+
+
+def test_late_terms_come_in_linearly_over_their_share_of_the_images():
+    preset = replace(PRESETS["photos64"], images=1000, late=(0.2, 0.6), other_layout=4.0, part=(0, 0, 2.0, 0, 0, 0, 0))
+    at = {images: objective.weights(preset, images) for images in (0, 200, 300, 600, 5000)}
+    assert [w["other_layout"] for w in at.values()] == pytest.approx([0, 0, 1, 4, 4])
+    assert [w["part"][2] for w in at.values()] == pytest.approx([0, 0, 0.5, 2, 2])
+    assert all(w["reconstruction"] == preset.reconstruction for w in at.values())
+    assert objective.weights(replace(preset, late=(0.0, 0.0)), 0)["other_layout"] == 4
+
+
+def test_reconstruction_compares_what_has_moved_alike():
+    """Fakes that are the references give a loss of 0 under any shift; with a region they stay where they are."""
+    run = tiny_run()
+    batch = run.sampler.draw(0)
+    half = run.preset.batch // 2
+    assert all((amount[batch.region] == 0).all() for amount in batch.shift)
+    fake = batch.references.repeat(2, 1, 1, 1)
+    batch.shift = (torch.arange(half) - 1, torch.arange(half))
+    batch.region = torch.zeros(half, dtype=torch.bool)
+    features = run.encode(batch)
+    seen = objective.look(batch, fake, run.classifier)
+    for name, f in objective.wanted(batch, seen, features).items():
+        torch.testing.assert_close(seen.fake_features[name].float(), f)
+    batch.region[0] = True
+    assert torch.equal(objective.wanted(batch, seen, features)["conv1"][0], features["conv1"][0])
+
+
+def test_the_average_of_a_young_generator_is_a_short_one():
+    """After step 4 of batch 8 its half-life is a twentieth of 32 images: a weight halves five times a step."""
+    run = tiny_run()
+    run.ema.n_averaged.fill_(4)
+    run.ema.module.to_rgb.bias.data.fill_(1.0)
+    run.generator.to_rgb.bias.data.fill_(0.0)
+    run.ema.update_parameters(run.generator)
+    torch.testing.assert_close(run.ema.module.to_rgb.bias.data, torch.full((3,), 0.5**5))
+
+
+def test_a_run_that_is_no_longer_finite_stops_and_spares_its_checkpoint(tmp_path):
+    run = train(tiny_run(), tmp_path, steps=2, progress=False)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    broken = tiny_run()
+    step = broken.step
+
+    def diverges(metrics):
+        step(metrics)
+        broken.generator.to_rgb.weight.data[0, 0] = float("nan")
+
+    broken.step = diverges
+    with pytest.raises(InputError, match="weights of the generator.*no longer finite.*checkpoint"):
+        train(broken, tmp_path, steps=4, progress=False)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before and run.step_count == 2
+
+
+def test_snapshots_are_kept_over_the_run(tmp_path):
+    run = tiny_run()
+    run.preset = replace(run.preset, images=64)  # 8 steps, a snapshot after each
+    train(run, tmp_path, steps=3, progress=False)
+    names = sorted(p.name for p in (tmp_path / "snapshots").iterdir())
+    assert names == ["0000008.safetensors", "0000016.safetensors", "0000024.safetensors"]
+    kept = Generator(run.preset, len(CLASSES))
+    load_weights(tmp_path / "snapshots" / names[-1], kept)
+    torch.testing.assert_close(kept.to_rgb.weight, run.ema.module.to_rgb.weight, rtol=1e-3, atol=1e-4)
 
 
 def test_diversity_by_drawn_level_sums_to_the_mean():
