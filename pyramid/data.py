@@ -1,16 +1,17 @@
-"""Photographs: one image made safe, and a folder of them as a dataset.
+"""Photographs: one image made safe, and a dataset of them in memory.
 
 Images are float tensors in [-1, 1], NCHW, everywhere but here at the edge, where they are PIL images.
 """
 
 import hashlib
 import importlib.util
-import json
+import io
 import os
 import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from pyramid.checkpoints import CACHE
 from pyramid.errors import InputError
@@ -26,55 +26,105 @@ from pyramid.errors import InputError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 MOST_PIXELS = 100_000_000  # larger pictures are refused before a byte of them is decoded
 LEAST_SIDE = 8
+LEAST_PICTURES = 4  # of a class, to train on
+ORIENTATION, MAX_SAMPLE = 0x0112, 341  # EXIF's and TIFF's numbers of these tags
+_TURN = Image.Transpose
+UPRIGHT = {  # EXIF orientation -> what makes it upright
+    2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM, 5: _TURN.TRANSPOSE,
+    6: _TURN.ROTATE_270, 7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90,
+}  # fmt: skip
 
 
 def read_image(path: str | Path) -> Image.Image:
     """Open any picture as upright RGB: EXIF rotation applied, transparency laid over white.
 
-    CMYK, palettes, 16-bit grey and the first frame of animations are converted.
+    CMYK, palettes, grey of 16 and 32 bits and the first frame of animations are converted.
     Raises InputError, one sentence that names the file, for whatever is not a usable picture.
     """
     path = Path(path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        found = False
+    if not found:
         raise InputError(f"There is no file {path}; give the path of a picture.")
-    if path.suffix.lower() in {".heic", ".heif"}:
-        raise InputError(f"{path.name} is a HEIC picture, which Pillow cannot read; export it as JPEG or PNG.")
+    return _decode(path, path.name)
+
+
+def open_upload(name: str, content: bytes, size: int) -> Tensor:
+    """A picture that was uploaded, never on the disk, as `open_image`. Raises InputError, naming it."""
+    return to_tensor(square(_decode(io.BytesIO(content), name), size))
+
+
+def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+    if Path(name).suffix.lower() in {".heic", ".heif"}:
+        raise InputError(f"{name} is a HEIC picture, which Pillow cannot read; export it as JPEG or PNG.")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        pixels = image.width * image.height
-        if pixels > MOST_PIXELS:
-            raise InputError(
-                f"{path.name} is {image.width}x{image.height} pixels, too large to open safely; "
-                f"reduce it to at most {MOST_PIXELS // 10**6} megapixels."
-            )
-        if min(image.size) < LEAST_SIDE:
-            raise InputError(
-                f"{path.name} is only {image.width}x{image.height} pixels; "
-                f"give a picture of at least {LEAST_SIDE}x{LEAST_SIDE}."
-            )
-        return _to_rgb(ImageOps.exif_transpose(image))
+            warnings.simplefilter("ignore")  # what a file claims about itself is looked at below
+            with Image.open(source) as image:
+                _check_size(image, name)
+                return _to_rgb(_upright(image), name)
     except InputError:
         raise
     except Image.DecompressionBombError:
-        raise InputError(f"{path.name} claims too many pixels to open safely; reduce it first.") from None
+        raise InputError(f"{name} claims too many pixels to open safely; reduce it first.") from None
     except Exception:  # Pillow raises many kinds for broken files
         raise InputError(
-            f"{path.name} is not a picture that can be read (damaged, cut short, or another kind of file); "
+            f"{name} is not a picture that can be read (damaged, cut short, or another kind of file); "
             "open and save it again as JPEG or PNG."
         ) from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit (or wider) grey: keep the upper eight bits
-        grey = np.asarray(image, dtype=np.float64)
-        return Image.fromarray((grey / max(65535.0, grey.max()) * 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+def _check_size(image: Image.Image, name: str) -> None:
+    if image.width * image.height > MOST_PIXELS:
+        raise InputError(
+            f"{name} is {image.width}x{image.height} pixels, too large to open safely; "
+            f"reduce it to at most {MOST_PIXELS // 10**6} megapixels."
+        )
+    if min(image.size) < LEAST_SIDE:
+        raise InputError(
+            f"{name} is only {image.width}x{image.height} pixels; give a picture of at least {LEAST_SIDE}x{LEAST_SIDE}."
+        )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says. The other tags are not looked at: a broken one harms no picture."""
+    try:
+        turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
+    except Exception:  # a broken EXIF block
+        turn = None
+    image.load()
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _grey(image, name).convert("RGB")
+    if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def _grey(image: Image.Image, name: str) -> Image.Image:
+    """Grey of more than 8 bits at 8. White is 65,535 in 16 bits; elsewhere what the file says (TIFF's
+    SMaxSampleValue), else the least of 1 (of floats), 255, 65,535 and 2^32 - 1 that no pixel goes beyond.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise InputError(f"{name} has pixels that are negative or no numbers; save it as PNG, black 0 and white 255.")
+    whites = [1.0] * (image.mode == "F") + [255.0, 65535.0, 2.0**32 - 1]
+    said = getattr(image, "tag_v2", {}).get(MAX_SAMPLE)
+    white = float(said[0] if isinstance(said, tuple) else said or 0)
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    elif not values.max() <= white:
+        white = next((w for w in whites if values.max() <= w), 0.0)
+    if not white:
+        raise InputError(f"{name} has pixels beyond 32 bits; save it as PNG, black 0 and white 255.")
+    return Image.fromarray((values / white * 255).round().astype(np.uint8))
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
@@ -126,7 +176,7 @@ def sample_photographs(kind: str = "places") -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
-@dataclass
+@dataclass(eq=False)
 class Photos:
     """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,).
 
@@ -155,50 +205,25 @@ class Photos:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the images, their labels and the names of these: what a run or a cache was made of."""
+        content = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        for values in (self.images, self.labels):
+            content.update(np.ascontiguousarray(values.cpu().numpy()).data)
+        return content.hexdigest()[:16]
 
-def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
-    """Read a folder of class folders, or one flat folder as a single class, at size x size pixels.
-
-    A fixed tenth is held out by the hash of each file's content, so it is the same tenth everywhere.
-    Unreadable files are counted and named, and left out. The decoded images are cached in data/cache.
-    Raises InputError for a folder that is missing or holds no picture.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}; give one with a folder of pictures per class.")
-    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and _pictures(p)))
-    groups = [_pictures(folder / c) for c in classes] if classes else [_pictures(folder)]
-    classes = classes or (folder.resolve().name,)
-    files = [(path, label) for label, group in enumerate(groups) for path in group]
-    if not files:
-        raise InputError(f"The folder {folder} holds no picture ({', '.join(sorted(SUFFIXES))}).")
-
-    listing = [(str(p.relative_to(folder)), p.stat().st_size, p.stat().st_mtime_ns) for p, _ in files]
-    key = hashlib.sha256(json.dumps([size, listing]).encode()).hexdigest()[:16]
-    arrays = cached(f"{folder.resolve().name}-{size}-{key}", lambda: _decode(files, size, folder, progress))
-    return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=classes)
-
-
-def _decode(files: list[tuple[Path, int]], size: int, folder: Path, progress: bool) -> dict[str, np.ndarray]:
-    """Read (path, label) pairs: images, labels and held_out of `Photos`, without what cannot be read."""
-    images, labels, held_out, broken = [], [], [], []
-    for path, label in tqdm(files, desc=f"reading {folder.name}", unit="image", disable=not progress):
-        try:
-            images.append(np.asarray(square(read_image(path), size)))
-        except InputError:
-            broken.append(path.name)
-            continue
-        labels.append(label)
-        held_out.append(int(hashlib.sha256(path.read_bytes()).hexdigest(), 16) % 10 == 0)
-    if broken:
-        print(f"Left out {len(broken)} unreadable file(s): {', '.join(broken[:10])}{' …' if broken[10:] else ''}")
-    if not images:
-        raise InputError(f"None of the {len(files)} files in {folder} is a picture that can be read.")
-    return {
-        "images": np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)),  # (N, 3, size, size)
-        "labels": np.array(labels, dtype=np.int64),
-        "held_out": np.array(held_out, dtype=bool),
-    }
+    def check_trainable(self) -> None:
+        """Raises InputError where there is too little to train on, or nothing held out to measure with."""
+        counts = self.labels[~self.held_out].bincount(minlength=len(self.classes))
+        few = [name for name, count in zip(self.classes, counts.tolist(), strict=True) if count < LEAST_PICTURES]
+        if few:
+            raise InputError(
+                f"Too few pictures to train on, beside the held-out tenth: fewer than {LEAST_PICTURES} of "
+                f"{', '.join(few[:5])}{' …' if len(few) > 5 else ''}; add pictures, 50 a class at the very least."
+            )
+        if not self.held_out.any():
+            raise InputError(f"None of the {len(self)} pictures is held out to measure with; add pictures.")
 
 
 def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -222,10 +247,6 @@ def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
         temporary.unlink(missing_ok=True)
         print(f"The arrays could not be cached in {CACHE} ({error.strerror}); going on without.")
     return arrays
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:

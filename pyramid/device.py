@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+from pyramid.errors import InputError
+
 
 def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -30,6 +32,13 @@ def autocast(device: torch.device) -> torch.autocast:
     """Mixed precision for the networks; losses and penalties are computed in float32 outside it."""
     dtype = autocast_dtype(device)
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def random_from(seed: int) -> torch.Generator:
+    """Randomness that a seed begins. Raises InputError for a number that is no seed: below 0, or beyond 63 bits."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"A seed is a whole number from 0 to 2^63 - 1, not {seed}.")
+    return torch.Generator().manual_seed(int(seed))
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyramid.checkpoints import find_model, load_weights, read_card, save_weights, write_card
+from pyramid.checkpoints import find_model, load_weights, read_card, save_folder
 from pyramid.classifier import Classifier
-from pyramid.device import default_device
+from pyramid.device import default_device, random_from
 from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
@@ -94,8 +94,7 @@ class SemanticPyramid:
 
     def noise(self, count: int, seed: int) -> Tensor:
         """`count` noise vectors z, standard normal, (count, z_size); row i depends on the seed and i alone."""
-        generator = torch.Generator().manual_seed(seed)
-        return torch.randn(count, self.generator.z_size, generator=generator).to(self.device)
+        return torch.randn(count, self.generator.z_size, generator=random_from(seed)).to(self.device)
 
     def label_index(self, label: str) -> int:
         """Index of a class name. Raises InputError, naming the classes, where there is none."""
@@ -174,9 +173,8 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
 
 
 def save(folder: Path, card: dict[str, Any], **networks: torch.nn.Module) -> None:
-    """Write networks in half precision and a card that names their SHA-256; the card comes last.
+    """Write networks in half precision and a card that names their SHA-256: all of it, or nothing.
 
     card: at least preset, classes and familiar_above; networks: by the names that `Release.network` knows.
     """
-    hashes = {part: save_weights(folder / f"{part}.safetensors", network) for part, network in networks.items()}
-    write_card(folder, {**card, "sha256": hashes})
+    save_folder(folder, card, networks)

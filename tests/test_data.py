@@ -5,6 +5,7 @@ from PIL import Image
 
 from pyramid import data
 from pyramid.errors import InputError
+from pyramid.scenes import load_folder
 
 
 @pytest.fixture(autouse=True)
@@ -99,14 +100,15 @@ def test_folder_of_classes(tmp_path, capsys):
         for i in range(30):
             Image.new("RGB", (20 + i, 20), colour).save(folder / label / f"{i}.png")
     (folder / "sea" / "broken.png").write_text("no picture")
-    photos = data.load_folder(folder, 32, progress=False)
+    photos = load_folder(folder, 32, progress=False)
     assert "1 unreadable" in (printed := capsys.readouterr().out) and "broken.png" in printed
+    assert "60 pictures of 2 classes: forest 30, sea 30" in printed
     assert photos.classes == ("forest", "sea") and len(photos) == 60
     green, blue = photos.images[photos.labels == 0], photos.images[photos.labels == 1]
     assert green[:, 1].min() > 100 and blue[:, 2].min() > 200
     held_out = photos.part(held_out=True)
     assert 0 < len(held_out) < 20 and len(held_out) + len(photos.part(held_out=False)) == 60
-    again = data.load_folder(folder, 32, progress=False)  # from the cache
+    again = load_folder(folder, 32, progress=False)  # from the cache
     assert torch.equal(again.images, photos.images) and torch.equal(again.held_out, photos.held_out)
 
 
@@ -115,23 +117,23 @@ def test_held_out_follows_content_not_name(tmp_path):
     (folder / "x").mkdir(parents=True)
     for i in range(40):
         Image.new("RGB", (16, 16), (i, 2 * i, 3 * i)).save(folder / "x" / f"{i:02d}.png")
-    before = data.load_folder(folder, 32, progress=False)
+    before = load_folder(folder, 32, progress=False)
     for i in range(40):
         (folder / "x" / f"{i:02d}.png").rename(folder / "x" / f"z{39 - i:02d}.png")  # the order is reversed
-    after = data.load_folder(folder, 32, progress=False)
+    after = load_folder(folder, 32, progress=False)
     assert torch.equal(before.held_out, after.held_out.flip(0)) and before.held_out.any()
 
 
 def test_flat_folder_is_one_class(tmp_path):
     two_tone().save(tmp_path / "a.png")
-    photos = data.load_folder(tmp_path, 32, progress=False)
+    photos = load_folder(tmp_path, 32, progress=False)
     assert photos.classes == (tmp_path.name,) and photos.labels.tolist() == [0]
 
 
 @pytest.mark.parametrize("make", [lambda p: p / "absent", lambda p: p])
 def test_missing_and_empty_folders_are_refused(tmp_path, make):
     with pytest.raises(InputError, match="folder"):
-        data.load_folder(make(tmp_path), 32, progress=False)
+        load_folder(make(tmp_path), 32, progress=False)
 
 
 def test_full_disk_costs_the_cache_not_the_run(tmp_path, monkeypatch, capsys):
@@ -141,7 +143,7 @@ def test_full_disk_costs_the_cache_not_the_run(tmp_path, monkeypatch, capsys):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    assert len(data.load_folder(tmp_path, 32, progress=False)) == 1
+    assert len(load_folder(tmp_path, 32, progress=False)) == 1
     assert "No space left" in capsys.readouterr().out
 
 

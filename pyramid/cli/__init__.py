@@ -4,6 +4,7 @@ Here: arguments, messages, files written. Not here: anything that computes a pic
 """
 
 import argparse
+import io
 import sys
 
 from pyramid.cli import measure, pictures, train
@@ -28,11 +29,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 2 after a sentence on what was given, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a console that is not UTF-8 shows every name somehow
     args = parser().parse_args(arguments)
     try:
         args.run(args)
     except InputError as error:
         print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # whoever read the output has gone, as `head` does
+        return 1
+    except OSError as error:
+        print(f"{error.filename or 'A file'} could not be used ({error.strerror or error}).", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

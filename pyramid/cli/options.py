@@ -1,17 +1,20 @@
 """What several commands share: their constants, checks of arguments, and the files they write."""
 
 import argparse
+import hashlib
 import json
 import math
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pyramid.checkpoints import write_atomically
+from pyramid.checkpoints import sha256, write_atomically
 from pyramid.errors import InputError
+from pyramid.figures import png
 from pyramid.presets import Preset
 
 OUTPUTS = Path("outputs")
+MADE = ".made.json"  # in a folder of outputs: what was written there by a command
 DEFAULT_MODEL = "photos64"
 CLASSIFIER = "vgg64"  # the released classifier with VGG-16's convolutions, fine-tuned on photographs
 
@@ -29,6 +32,22 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+def seed(text: str) -> int:
+    """A seed, from 0 to 2^31 - 1, for argparse: with a step's or an image's number it must still be one."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 2147483647, not {text}")
+    return value
+
+
+def side(text: str) -> int:
+    """Pixels that an extractor's images are resized to, for argparse."""
+    value = int(text)
+    if not 32 <= value <= 1024:
+        raise argparse.ArgumentTypeError(f"must be from 32 to 1024, not {text}")
     return value
 
 
@@ -51,18 +70,52 @@ def dataset(given: str | None, preset: Preset, option: str, suffix: str = "") ->
     raise InputError(f"{preset.name} has no dataset of its own; give a folder of pictures with {option}.")
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and say so."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", bbox_inches="tight"))
-    print(f"Wrote {path}")
+def own_file(path: Path) -> Path:
+    """The file itself, or, where another's lies there, the same name with the first number that is free.
+
+    What a command writes unasked may replace only what a command wrote there: its SHA-256 then stands in a list
+    beside it. A file that was put there, or changed since, is nobody's but the user's.
+    """
+    number, free = 1, path
+    while free.exists() and _made(path.parent).get(free.name) != sha256(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
-def save_measured(args: argparse.Namespace, name: str, result: dict, table: str) -> Path:
-    """Print the table, and write the result as JSON and the table as Markdown; returns the JSON's path."""
+def _made(folder: Path) -> dict[str, str]:
+    """The list of a folder: name of what a command wrote -> its SHA-256."""
+    try:
+        made = json.loads((folder / MADE).read_text(encoding="utf-8"))
+        return made if isinstance(made, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def write(path: Path, content: bytes, asked: bool) -> Path:
+    """Write a file where `--out` asked for it, or as `own_file` says; returns where."""
+    if asked:
+        write_atomically(path, content)
+        return path
+    path = own_file(path)
+    write_atomically(path, content)
+    made = _made(path.parent) | {path.name: hashlib.sha256(content).hexdigest()}
+    write_atomically(path.parent / MADE, json.dumps(made, indent=1).encode())
+    return path
+
+
+def save_figure(figure: Figure, given: str | None, default: Path) -> None:
+    """Write a figure as PNG, to the file given with --out or to a default, and say where."""
+    print(f"Wrote {write(Path(given or default), png(figure), bool(given))}")
+
+
+def save_measured(args: argparse.Namespace, name: str, result: dict, table: str, figure: Figure | None = None) -> None:
+    """Print the table; write the result as JSON, the table as Markdown and a figure as PNG, all under one name."""
     path = Path(args.out) if args.out else OUTPUTS / f"{Path(args.model).name}-{name}.json"
     if path.suffix != ".json":
         path = path.with_name(f"{path.name}.json")  # the table and the figure go by the same name
-    for file, text in ((path, json.dumps(result, indent=1)), (path.with_suffix(".md"), table + "\n")):
-        write_atomically(file, lambda temporary, text=text: temporary.write_text(text, encoding="utf-8"))
-    print(f"{table}\n\nWrote {path} and {path.with_suffix('.md')}")
-    return path
+    contents = {".json": json.dumps(result, indent=1).encode(), ".md": (table + "\n").encode()}
+    if figure is not None:
+        contents[".png"] = png(figure)
+    written = [write(path.with_suffix(suffix), content, bool(args.out)) for suffix, content in contents.items()]
+    print(f"{table}\n\nWrote {', '.join(map(str, written))}")

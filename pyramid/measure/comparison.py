@@ -28,7 +28,7 @@ def compare(
     Seconds are of this machine, an image, in batches of BATCH. A Fréchet distance is among the columns where
     there are more photographs than features.
     """
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
+    order = metrics.chosen(photos, count, seed)
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
     extract = Extractor(side, model.device)
     real = torch.cat([extract(part) for part in images.split(BATCH)])

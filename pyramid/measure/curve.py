@@ -66,9 +66,7 @@ def measure(
 
     Returns: {"settings": …, "rows": {images: {extractor: {level: distance}}}, "agreement": {level: rank correlation}}.
     """
-    if len(photos) < count:
-        raise InputError(f"There are {len(photos)} photographs, fewer than the {count} asked for; lower --images.")
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
+    order = metrics.chosen(photos, count, seed)
     images, labels = photos.images[order], photos.labels[order]
     extractors = {"lite0": Extractor(side, model.device), "judge": JudgeFeatures(model.judge, model.preset.name)}
     for extractor in extractors.values():

@@ -4,7 +4,6 @@ EfficientNet-lite0 comes inside a package and is always there; distances on it a
 defined on one particular Inception, which has to be fetched.
 """
 
-import shutil
 from pathlib import Path
 from urllib.error import URLError
 
@@ -87,7 +86,7 @@ def provide_inception(given: Path | None = None) -> Path:
     if given is not None:
         if not (given.is_file() and sha256(given).startswith(prefix) and _holds_tensors(given)):
             raise InputError(f"{given} is not the Inception file of pytorch-fid; give {name}, or leave out --fid.")
-        write_atomically(path, lambda temporary: shutil.copyfile(given, temporary))
+        write_atomically(path, given.read_bytes())
     elif not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

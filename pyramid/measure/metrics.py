@@ -14,6 +14,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyramid.data import Photos
+from pyramid.device import random_from
 from pyramid.errors import InputError
 from pyramid.training.extras import fine_detail
 
@@ -36,6 +38,13 @@ def fit_gaussian(features: Tensor) -> Gaussian:
     """Mean and covariance of features (N, D). Raises InputError unless N > D: too few images to fit one."""
     check_enough(*features.shape)
     return Gaussian(features.double().mean(0), torch.cov(features.double().T))
+
+
+def chosen(photos: Photos, count: int, seed: int) -> Tensor:
+    """Indices of `count` photographs in an order fixed by `seed`: (count,). Raises InputError where there are fewer."""
+    if len(photos) < count:
+        raise InputError(f"There are {len(photos):,} photographs, fewer than the {count:,} asked for; lower --images.")
+    return torch.randperm(len(photos), generator=random_from(seed))[:count]
 
 
 def check_enough(images: int, features: int) -> None:

@@ -8,7 +8,6 @@ rate, the share of trials in which the generated image was taken for the photogr
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pyramid import masks
+from pyramid.checkpoints import append, read_lines
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS
 from pyramid.measure.metrics import share_interval
@@ -116,20 +116,7 @@ def answer(trial: Trial, rater: str, chose_left: bool, seconds: float = 0.0, sim
 
 def append_answer(path: Path, given: Answer) -> None:
     """Add one line to a rater's file, on the disk before this returns: a killed study loses no answer."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(asdict(given)) + "\n").encode()
-    with path.open("ab+") as file:
-        if file.tell() and _last_byte(path) != b"\n":  # a crash in the middle of a line
-            line = b"\n" + line
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
+    append(path, json.dumps(asdict(given)))
 
 
 def read_answers(paths: Iterable[Path]) -> list[Answer]:
@@ -141,17 +128,22 @@ def read_answers(paths: Iterable[Path]) -> list[Answer]:
     for path in map(Path, paths):
         if not path.is_file():
             raise InputError(f"There is no file {path}; give the files of answers that the study wrote.")
-        count = 0
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                given = Answer(**json.loads(line))
-            except (ValueError, TypeError):
-                continue
+        answers = [given for line in read_lines(path) if (given := _as_answer(line))]
+        for given in answers:
             found.setdefault((given.rater, given.trial), given)
-            count += 1
-        if not count:
+        if not answers:
             raise InputError(f"{path} holds no answer; give the files (.jsonl) that the study wrote.")
     return list(found.values())
+
+
+def _as_answer(line: dict) -> Answer | None:
+    """An answer from a line of a file, None where it is none: other fields, or values of another kind."""
+    try:
+        given = Answer(**line)
+    except TypeError:
+        return None
+    kinds = {"rater": str, "trial": int, "kind": str, "test": str, "level": str, "fooled": bool}
+    return given if all(type(getattr(given, name)) is kind for name, kind in kinds.items()) else None
 
 
 def report(answers: list[Answer]) -> dict:

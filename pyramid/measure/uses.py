@@ -15,7 +15,14 @@ from pyramid.data import Photos, draw_edges, from_bytes, to_bytes
 from pyramid.errors import InputError
 from pyramid.measure.extractors import Extractor
 from pyramid.measure.materials import MaterialReader, cell_materials
-from pyramid.measure.metrics import bootstrap_interval, fit_gaussian, frechet_distance, share_interval
+from pyramid.measure.metrics import (
+    bootstrap_interval,
+    check_enough,
+    chosen,
+    fit_gaussian,
+    frechet_distance,
+    share_interval,
+)
 from pyramid.measure.tables import markdown
 from pyramid.model import SemanticPyramid
 from pyramid.scenes import RANGES
@@ -292,18 +299,29 @@ def measure(
     """All four uses: {use: {metric: (value, low, high, bound)}}, over the first `count` photographs of a fixed order.
 
     Re-imagining takes all photographs, since a Fréchet distance needs thousands.
+    Ctrl-C keeps the uses that are measured. Raises InputError, before anything is measured, where there are too few
+    photographs, or none of a label.
     numbers: where the photographs are computed scenes, theirs; their maps then judge repainting and composition too.
     """
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))[:count]
+    order = chosen(photos, count, seed)
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
+    check_enough(len(photos), Extractor.features)  # for what comes last, before anything is begun
+    photographs_of(images, labels, torch.arange(len(model.classes)), seed)  # every label is asked for
     uses: dict[str, Callable[[], dict]] = {
         "repaint": lambda: measure_repaint(model, images, labels, seed),
         "compose": lambda: measure_compose(model, images, labels, seed),
         "relabel": lambda: measure_relabel(model, images, labels, seed),
         "reimagine": lambda: measure_reimagine(model, photos, seed, side, progress),
     }
-    rows = {name: work() for name, work in tqdm(uses.items(), desc="uses", disable=not progress)}
-    if numbers is not None:
+    rows = {}
+    try:
+        for name, work in tqdm(uses.items(), desc="uses", disable=not progress):
+            rows[name] = work()
+    except KeyboardInterrupt:
+        if not rows:
+            raise
+        print(f"Stopped; measured: {', '.join(rows)}.")
+    if numbers is not None and len(rows) == len(uses):
         by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed)
         rows = {use: found | by_map.get(use, {}) for use, found in rows.items()}
     settings = {"images": len(order), "drawings": len(photos), "seed": seed, "side": side}

@@ -3,16 +3,16 @@
 They work with ipywidgets 7.7 (Colab) and 8.
 """
 
+import html
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import ipywidgets
 from torch import Tensor
 
 from pyramid.checkpoints import write_atomically
-from pyramid.data import open_image, sample_photographs
+from pyramid.data import open_image, open_upload, sample_photographs
 from pyramid.errors import InputError
 from pyramid.model import SemanticPyramid
 
@@ -28,16 +28,10 @@ def uploaded_files(value) -> list[tuple[str, bytes]]:
     return [(item["name"], bytes(item["content"])) for item in value]
 
 
-def open_upload(name: str, content: bytes, size: int, folder: Path) -> Tensor:
-    """An uploaded picture as (1, 3, size, size) in [-1, 1]; raises InputError that names it.
-
-    folder: where it may lie while it is read, apart from what is saved there under the same name.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".upload-") as apart:
-        path = Path(apart) / Path(name).name
-        path.write_bytes(content)
-        return open_image(path, size)
+def in_words(error: Exception) -> str:
+    """What a panel shows of an error, as HTML: an InputError's own sentence, of any other its kind as well."""
+    text = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}. The panel goes on."
+    return f"<b>{html.escape(text)}</b>"
 
 
 class Latest:
@@ -93,8 +87,8 @@ class Panel:
         try:
             self.picture.value = self.draw()
             self.say("ready")
-        except InputError as error:
-            self.say(f"<b>{error}</b>")
+        except Exception as error:  # whatever it is, the panel says so and goes on
+            self.say(in_words(error))
 
     def save(self) -> None:
         """Write the picture shown into outputs/, under a name that is free."""
@@ -103,10 +97,10 @@ class Panel:
             self.saved += 1
             path = OUTPUTS / f"{self.name}-{self.saved}.png"
         try:
-            write_atomically(path, lambda temporary: temporary.write_bytes(bytes(self.picture.value)))
+            write_atomically(path, bytes(self.picture.value))
             self.say(f"saved as {path}")
-        except (InputError, OSError) as error:
-            self.say(f"<b>{error}</b>")
+        except Exception as error:
+            self.say(in_words(error))
 
 
 class Chooser:
@@ -133,12 +127,18 @@ class Chooser:
         )
         self.upload = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your own")
         self.photo = self._open(self.menu.value)
-        self.menu.observe(lambda change: self._take(self._open(change["new"])), names="value")
+        self.menu.observe(lambda change: self._choose(change["new"]), names="value")
         self.upload.observe(lambda change: self._uploaded(change["new"]), names="value")
         self.widget = ipywidgets.VBox([self.menu, self.upload])
 
     def _open(self, index: int) -> Tensor:
         return open_image(self.paths[index], self.size)
+
+    def _choose(self, index: int) -> None:
+        try:
+            self._take(self._open(index))
+        except Exception as error:
+            self.say(in_words(error))
 
     def _take(self, photo: Tensor) -> None:
         self.photo = photo
@@ -147,9 +147,9 @@ class Chooser:
     def _uploaded(self, value) -> None:
         for name, content in uploaded_files(value):
             try:
-                self._take(open_upload(name, content, self.size, OUTPUTS))
-            except InputError as error:
-                self.say(f"<b>{error}</b>")
+                self._take(open_upload(name, content, self.size))
+            except Exception as error:
+                self.say(in_words(error))
 
 
 def seed_slider() -> ipywidgets.IntSlider:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pyramid.data import open_image, sample_photographs, to_picture
 from pyramid.errors import InputError
 from pyramid.measure import study
 from pyramid.model import SemanticPyramid
-from pyramid.panels.base import OUTPUTS
+from pyramid.panels.base import OUTPUTS, in_words
 
 
 def pair_html(left: Tensor, right: Tensor, number: int, seconds: float = study.SECONDS, size: int = 240) -> str:
@@ -75,6 +76,8 @@ def study_panel(
 
     each: trials of every level in every test, 28 in all at 2, and training and attention checks on top.
     """
+    if not re.fullmatch(r"[\w .-]{1,60}", rater) or rater.startswith("."):
+        raise InputError(f"A rater's name becomes a file's: use letters, digits, spaces, '-' and '_', not {rater!r}.")
     paths = photographs or sample_photographs()
     photos = torch.cat([open_image(path, model.image_size) for path in paths])
     path = folder / f"{rater}.jsonl"
@@ -98,13 +101,16 @@ def study_panel(
         start.disabled = True
         for button in buttons:
             button.disabled = False
-        ask()
+        try:
+            ask()
+        except Exception as error:
+            status.value = in_words(error)
 
     def choose(chose_left: bool) -> None:
         try:
             ask(session.answer(chose_left))
-        except (InputError, OSError) as error:
-            status.value = f"<b>{error}</b>"
+        except Exception as error:
+            status.value = in_words(error)
 
     start.on_click(begin)
     buttons[0].on_click(lambda _: choose(True))

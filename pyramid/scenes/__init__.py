@@ -1,10 +1,12 @@
 """The built-in world: landscapes of eight labels, each with its hour, its map of materials, and its drawings.
-Here live canvas, layers and builders, the scene that they make at any size, and the datasets of such scenes.
-Not here: photographs made safe (`pyramid.data`), and what is measured on scenes (`pyramid.measure`)."""
+Here live canvas, layers and builders, the scene that they make at any size, the datasets of such scenes, and folders
+of photographs as datasets beside them.
+Not here: one photograph made safe (`pyramid.data`), and what is measured on scenes (`pyramid.measure`)."""
 
 from pyramid.scenes.builders import LABELS
 from pyramid.scenes.canvas import MATERIALS, TIMES
 from pyramid.scenes.datasets import RANGES, load_photos, load_scenes
+from pyramid.scenes.folders import load_folder
 from pyramid.scenes.scene import STYLES, Plan, Scene, plan, render
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "TIMES",
     "Plan",
     "Scene",
+    "load_folder",
     "load_photos",
     "load_scenes",
     "plan",

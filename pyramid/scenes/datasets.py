@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from pyramid.data import Photos, cached, load_folder
+from pyramid.data import Photos, cached
 from pyramid.scenes.builders import LABELS
 from pyramid.scenes.canvas import MATERIALS, TIMES
+from pyramid.scenes.folders import load_folder
 from pyramid.scenes.scene import Scene, render
 
 RANGES = {"scenes": range(12_000), "scenes-test": range(1_000_000, 1_003_000)}  # scene numbers of the datasets

@@ -21,6 +21,8 @@ from pyramid.checkpoints import load_state, save_state
 from pyramid.classifier import Classifier, normalise
 from pyramid.data import Photos, draw_edges, flip, from_bytes, posterise, shift, to_grey
 from pyramid.device import autocast, seeded
+from pyramid.errors import InputError
+from pyramid.training.health import check_finite
 
 BATCH = 64
 CHUNK = 32  # images that are passed at once without training: few enough to stay in a CPU's cache
@@ -57,6 +59,7 @@ def train_head(classifier: Classifier, photos: Photos, seed: int = 0, progress: 
     The convolutions stay as they are: every photograph passes them HEAD_VIEWS times, augmented, and never again.
     Returns the accuracy on the held-out tenth.
     """
+    photos.check_trainable()
     training, device = photos.part(held_out=False), photos.images.device
     classifier.to(device, memory_format=torch.channels_last)
     random = torch.Generator().manual_seed(seed)
@@ -132,23 +135,22 @@ def train_supervised(
     tell them too: when the label alone is easy, fc7 would otherwise forget everything else (neural
     collapse, Papyan et al. 2020), and no image could be made of it.
     """
+    photos.check_trainable()
     training, held_out = photos.part(held_out=False), photos.part(held_out=True)
-    device = photos.images.device
+    device, batch = photos.images.device, min(BATCH, len(training))
     networks = nn.ModuleDict({"model": model.to(device, memory_format=torch.channels_last)})
     if isinstance(model, Classifier) and training.attributes is not None:
         with seeded(seed):
             networks["tell"] = nn.Linear(model.classifier[-1].in_features, training.attributes.shape[1]).to(device)
     optimiser = torch.optim.AdamW(networks.parameters(), lr=peak_rate, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=peak_rate, total_steps=max(epochs * (len(training) // BATCH), 2), pct_start=0.2
+        optimiser, max_lr=peak_rate, total_steps=max(epochs * (len(training) // batch), 2), pct_start=0.2
     )
     parts = {"networks": networks, "optimiser": optimiser, "schedule": schedule}
+    made_of = {"data": photos.fingerprint, "epochs": epochs, "seed": seed, "peak_rate": peak_rate}
     first, score = 0, 0.0
     if checkpoint.is_file():
-        state = load_state(checkpoint)
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        first, score = state["epoch"], state["accuracy"]
+        first, score = _resume(checkpoint, parts, made_of)
     for epoch in range(first, epochs):
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
         bar = tqdm(desc=f"epoch {epoch + 1}/{epochs}", unit="batch", disable=not progress)
@@ -158,9 +160,30 @@ def train_supervised(
         if isinstance(model, Classifier):
             _measure_level_std(model, training, generator)
         state = {name: part.state_dict() for name, part in parts.items()}
-        save_state(checkpoint, state | {"epoch": epoch + 1, "accuracy": score})
+        check_finite({type(model).__name__.lower(): model}, {}, f"{checkpoint} is as it was.")
+        save_state(checkpoint, state | made_of | {"epoch": epoch + 1, "accuracy": score})
     model.eval()
     return score
+
+
+def _resume(checkpoint: Path, parts: dict, made_of: dict) -> tuple[int, float]:
+    """Take up a run where its checkpoint stands: (epochs done, accuracy).
+
+    Raises InputError where it was of other pictures, epochs, rate or seed, or of another network.
+    """
+    state = load_state(checkpoint, (*parts, *made_of, "epoch", "accuracy"))
+    other = [name for name, value in made_of.items() if state[name] != value]
+    if other:
+        raise InputError(
+            f"{checkpoint} was begun with another {' and '.join(other)}; go on as it was begun, or give another folder "
+            "with --out."
+        )
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, ValueError, KeyError):
+        raise InputError(f"{checkpoint} is of another network; give another folder with --out.") from None
+    return int(state["epoch"]), float(state["accuracy"])
 
 
 def _train_epoch(
@@ -170,9 +193,10 @@ def _train_epoch(
     model, device = networks["model"], training.images.device
     model.train()
     order = torch.randperm(len(training), generator=generator)
-    steps = len(training) // BATCH
+    batch = min(BATCH, len(training))
+    steps = len(training) // batch
     bar.reset(total=steps)
-    for chosen in order[: steps * BATCH].to(device).split(BATCH):
+    for chosen in order[: steps * batch].to(device).split(batch):
         images = augment(training.images[chosen], generator).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             if "tell" in networks:

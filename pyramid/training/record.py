@@ -1,5 +1,6 @@
 """What a run writes: lines of metrics, sheets of samples, and the folder of a trained model."""
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyramid import masks
-from pyramid.checkpoints import save_weights, write_atomically
+from pyramid.checkpoints import append, read_lines, save_weights, write_atomically
 from pyramid.data import from_bytes, to_bytes
 from pyramid.figures import contact_sheet
 from pyramid.generator import Generator
@@ -98,8 +99,15 @@ def _rounded(value: Tensor) -> float | dict[str, float]:
 
 def append_line(folder: Path, line: dict) -> None:
     """Add one object to the run's metrics file."""
-    with (folder / METRICS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append(folder / METRICS, json.dumps(line))
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Take out of the metrics file what a resumed run does anew, and what a kill has cut in the middle."""
+    path = folder / METRICS
+    if path.is_file():
+        kept = [line for line in read_lines(path) if line.get("step", 0) <= step]
+        write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 
 @torch.no_grad()
@@ -119,8 +127,9 @@ def sample_sheet(run: "Run", generator: Generator) -> Tensor:
 def save_samples(run: "Run", folder: Path) -> None:
     """Write samples-<images>.png: `sample_sheet` of the averaged generator as it is now."""
     picture = contact_sheet(sample_sheet(run, averaged_generator(run, 20)))
-    path = folder / f"samples-{run.images_seen:07d}.png"
-    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    write_atomically(folder / f"samples-{run.images_seen:07d}.png", buffer.getbuffer())
 
 
 def save_snapshot(run: "Run", folder: Path) -> None:

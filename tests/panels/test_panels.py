@@ -45,21 +45,12 @@ def test_uploads_of_both_ipywidgets_generations():
     assert base.uploaded_files(seven) == base.uploaded_files(eight) == [("a.png", b"x")]
 
 
-def test_uploaded_picture_and_uploaded_nonsense(tmp_path):
+def test_uploaded_picture_and_uploaded_nonsense():
     stream = io.BytesIO()
     Image.new("RGB", (50, 40), "white").save(stream, "PNG")
-    assert base.open_upload("a.png", stream.getvalue(), 32, tmp_path).min() == 1
+    assert base.open_upload("a.png", stream.getvalue(), 32).min() == 1
     with pytest.raises(InputError, match="b.png"):
-        base.open_upload("../b.png", b"nonsense", 32, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_upload_leaves_a_saved_picture_of_the_same_name_alone(tmp_path):
-    stream = io.BytesIO()
-    Image.new("RGB", (50, 40), "white").save(stream, "PNG")
-    (tmp_path / "mix.png").write_bytes(b"saved before")
-    base.open_upload("mix.png", stream.getvalue(), 32, tmp_path)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"saved before"]
+        base.open_upload("../b.png", b"nonsense", 32)
 
 
 def test_stale_requests_are_dropped_and_the_newest_is_served():

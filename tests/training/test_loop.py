@@ -144,7 +144,7 @@ def test_sigterm_saves_and_exits_cleanly(tmp_path):
 
 def test_checkpoint_of_another_run_is_refused(trained, tmp_path):
     run, _ = trained
-    with pytest.raises(InputError, match="another --out"):
+    with pytest.raises(InputError, match="another seed; give another folder"):
         tiny_run(seed=1).resume(run.state())
     (tmp_path / "checkpoint.pt").write_text("not a checkpoint")
     with pytest.raises(InputError, match="not a checkpoint"):
