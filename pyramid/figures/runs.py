@@ -45,7 +45,7 @@ def read_metrics(folder: Path) -> list[dict]:
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = read_lines(path)
+    lines = [line for line in read_lines(path) if type(line.get("images")) in (int, float)]
     older = [line for line in lines if OLDER_KEYS.keys() & line.keys()]
     unused = {key for key in OLDER_KEYS if key.startswith("loss_") and not any(line.get(key) for line in older)}
     return [_in_todays_shape(line, unused) if OLDER_KEYS.keys() & line.keys() else line for line in lines]
@@ -68,10 +68,11 @@ def term(line: dict, *names: str) -> float | None:
     """
     value: dict | float = line
     for name in names:
-        value = value.get(name, {})
+        value = value.get(name, {}) if isinstance(value, dict) else {}
     if isinstance(value, dict):
-        return sum(value.values()) if value else None
-    return value
+        numbers = [number for number in value.values() if isinstance(number, int | float)]
+        return sum(numbers) if numbers else None
+    return value if isinstance(value, int | float) else None
 
 
 def newest_samples(folder: Path) -> Image.Image | None:

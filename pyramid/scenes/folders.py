@@ -67,9 +67,9 @@ def _deeper(folder: Path, children: list[Path], passed: dict[str, str]) -> Found
         kinds = ", ".join(sorted(SUFFIXES))
         raise InputError(f"The folder {folder} holds no picture ({kinds}); give one with a folder of pictures a class.")
     with_pictures = [child for child in children if any(child in holder.parents for holder in holders)]
-    if all(len(child.name) == 1 for child in with_pictures):
-        names = {"/".join(holder.relative_to(folder).parts[1:]): _pictures(holder) for holder in holders}
-        return _found(folder, names, passed)
+    parts = {holder: holder.relative_to(folder).parts for holder in holders}
+    if all(len(letter) == 1 and name.startswith(letter) for letter, name, *_ in parts.values()):  # a/airfield
+        return _found(folder, {"/".join(parts[holder][1:]): _pictures(holder) for holder in holders}, passed)
     if len(with_pictures) == 1:
         inner = find_pictures(with_pictures[0])
         return Found(inner.folder, inner.classes, inner.files, passed | inner.passed)
