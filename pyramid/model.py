@@ -142,12 +142,18 @@ class Release:
         if part not in self.card["sha256"]:
             raise InputError(f"{self.folder} holds no {part}; train a {part} with `python -m pyramid train`.")
         preset, classes = self.preset, len(self.classes)
-        made = {
+        makers = {
             "classifier": lambda: Classifier(classes, **preset.classifier),
             "judge": lambda: Judge(classes, preset.judge_base),
             "generator": lambda: Generator(preset, classes),
             "discriminator": lambda: Discriminator(preset, classes),
-        }[part]()
+        }
+        try:
+            made = makers[part]()
+        except (TypeError, ValueError, RuntimeError, LookupError, OverflowError, ArithmeticError):
+            raise InputError(
+                f"No {part} can be made from the sizes in {self.folder}/card.json; fetch the project again."
+            ) from None
         load_weights(self.folder / f"{part}.safetensors", made, self.card["sha256"][part])
         return made.eval()
 

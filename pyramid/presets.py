@@ -1,6 +1,6 @@
 """Sizes, weights and shares of a run: one frozen dataclass and a few named presets."""
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 
 from pyramid.errors import InputError
 from pyramid.levels import shapes
@@ -91,18 +91,34 @@ class Preset:
 
 
 def from_dict(values: dict) -> Preset:
-    """The preset a card or checkpoint stores. Raises InputError where it has other fields than there are."""
-
-    def tuples(fields: dict) -> dict:
-        return {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-
+    """The preset a card or checkpoint stores. Raises InputError where its fields are not those that there are."""
     try:
-        return Preset(**tuples(values) | {"shares": MaskShares(**tuples(values["shares"]))})
-    except (TypeError, KeyError) as error:
+        stored = _tuples(values, Preset) | {"shares": MaskShares(**_tuples(values["shares"], MaskShares))}
+        return Preset(**stored)
+    except (TypeError, KeyError, AttributeError) as error:
+        name = values.get("name") if isinstance(values, dict) else values
         raise InputError(
-            f"The preset {values.get('name')!r} was stored by another version of this project ({error}); "
+            f"The preset {str(name)[:40]!r} was stored by another version of this project ({error}); "
             "train the model again, or use that version."
         ) from None
+
+
+def _tuples(values: dict, kind: type) -> dict:
+    """Values as JSON knows them, as the fields of a dataclass: lists as tuples. Raises TypeError for another type."""
+    table = {}
+    for name, value in values.items():
+        default = next((f for f in fields(kind) if f.name == name), None)
+        like = default.default if default and default.default is not MISSING else None
+        if isinstance(like, tuple):
+            if not isinstance(value, list | tuple) or not all(isinstance(v, int | float) for v in value):
+                raise TypeError(f"{name} is no list of numbers")
+            value = tuple(value)
+        elif isinstance(like, bool | str | int | float):
+            number = isinstance(like, float) and type(value) is int
+            if not (number or type(value) is type(like)):
+                raise TypeError(f"{name} is of another type")
+        table[name] = value
+    return table
 
 
 #: the slim classifier of the built-in world, which begins with random weights

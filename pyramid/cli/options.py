@@ -16,7 +16,6 @@ from pyramid.presets import Preset
 OUTPUTS = Path("outputs")
 MADE = ".made.json"  # in a folder of outputs: what was written there by a command
 DEFAULT_MODEL = "photos64"
-CLASSIFIER = "vgg64"  # the released classifier with VGG-16's convolutions, fine-tuned on photographs
 
 
 def positive(text: str) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyramid import training
 from pyramid.checkpoints import released
-from pyramid.cli.options import CLASSIFIER, DEFAULT_MODEL, OUTPUTS, count, dataset, positive, seed, write
+from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, count, dataset, positive, seed, write
 from pyramid.device import default_device
 from pyramid.model import open_release
 from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
@@ -50,10 +50,10 @@ def train(args: argparse.Namespace) -> None:
 
 def _plan(args: argparse.Namespace, preset: Preset) -> Plan:
     """From what a classifier begins: --from, --vgg, or for photographs the released convolutions."""
-    start = args.start
-    if not (start or args.vgg or preset.classifier_batch_norm) and CLASSIFIER in released():
-        start = CLASSIFIER
-    source = open_release(start) if start else None
+    source = open_release(args.start) if args.start else None
+    if not (source or args.vgg or preset.classifier_batch_norm) and DEFAULT_MODEL in released():
+        release = open_release(DEFAULT_MODEL)
+        source = release if release.preset.classifier_channels == preset.classifier_channels else None
     return Plan(source, args.vgg, getattr(args, "epochs", None), args.seed)
 
 
@@ -67,7 +67,11 @@ def add_commands(add) -> None:
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
     c.add_argument("--data", help="folder with a folder of pictures per class (scenes presets: scenes)")
     c.add_argument("--epochs", type=count, help="of what is trained as a whole (default: 16 from random weights)")
-    c.add_argument("--from", dest="start", help=f"begin with this model's networks (photos presets: {CLASSIFIER})")
+    c.add_argument(
+        "--from",
+        dest="start",
+        help=f"begin with this model's networks (photos presets: {DEFAULT_MODEL}, once it has VGG-16's)",
+    )
     c.add_argument("--vgg", type=Path, help="begin with ImageNet's convolutions, a file of convert-vgg")
     c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder to write (default: runs/<preset>-classifier)")

@@ -172,7 +172,7 @@ def _resume(checkpoint: Path, parts: dict, made_of: dict) -> tuple[int, float]:
     Raises InputError where it was of other pictures, epochs, rate or seed, or of another network.
     """
     state = load_state(checkpoint, (*parts, *made_of, "epoch", "accuracy"))
-    other = [name for name, value in made_of.items() if state[name] != value]
+    other = [n for n, value in made_of.items() if type(state[n]) is not type(value) or state[n] != value]
     if other:
         raise InputError(
             f"{checkpoint} was begun with another {' and '.join(other)}; go on as it was begun, or give another folder "
@@ -181,9 +181,9 @@ def _resume(checkpoint: Path, parts: dict, made_of: dict) -> tuple[int, float]:
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
-    except (RuntimeError, ValueError, KeyError):
+        return int(state["epoch"]), float(state["accuracy"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         raise InputError(f"{checkpoint} is of another network; give another folder with --out.") from None
-    return int(state["epoch"]), float(state["accuracy"])
 
 
 def _train_epoch(

@@ -171,7 +171,7 @@ class Run:
             "seed": self.seed,
         }
         theirs = {**state, "preset": from_dict(state["preset"])}
-        other = [name for name, value in ours.items() if theirs[name] != value]
+        other = [n for n, value in ours.items() if type(theirs[n]) is not type(value) or theirs[n] != value]
         if other:
             raise InputError(
                 f"The run in this folder has another {' and '.join(other)}; give another folder with --out."
@@ -182,9 +182,9 @@ class Run:
                 part.load_state_dict(state[name])
             for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
                 optimiser.load_state_dict(stored)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):
+            self.step_count = int(state["step"])
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
             raise InputError("The checkpoint in this folder is damaged; give another folder with --out.") from None
-        self.step_count = state["step"]
 
     def start_from(self, release: Release) -> None:
         """Begin with a model's weights; the average begins with them too."""
