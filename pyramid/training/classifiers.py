@@ -128,8 +128,8 @@ def train_supervised(
 ) -> float:
     """Train a classifier or judge on nine tenths of `photos`; returns the accuracy on the held-out tenth.
 
-    The state is saved after every epoch and a run that was cut short goes on from there; the order and
-    augmentation of epoch e come from (seed, e) alone. A classifier also gets its `level_std` measured.
+    The state is saved after every epoch and a run that was cut short goes on from there; the order, augmentation
+    and dropout of epoch e come from (seed, e) alone. A classifier also gets its `level_std` measured.
 
     Where the photos have attributes, a linear layer on the classifier's fc7, thrown away afterwards, has to
     tell them too: when the label alone is easy, fc7 would otherwise forget everything else (neural
@@ -154,7 +154,8 @@ def train_supervised(
     for epoch in range(first, epochs):
         generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
         bar = tqdm(desc=f"epoch {epoch + 1}/{epochs}", unit="batch", disable=not progress)
-        _train_epoch(networks, training, optimiser, schedule, generator, bar)
+        with seeded(seed * 100_003 + epoch):  # dropout
+            _train_epoch(networks, training, optimiser, schedule, generator, bar)
         score = accuracy(model, held_out)
         print(f"epoch {epoch + 1}: accuracy on {len(held_out)} held-out images {score:.1%}", flush=True)
         if isinstance(model, Classifier):

@@ -1,5 +1,7 @@
 """What a classifier learns beside the label."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from pyramid.checkpoints import load_state, save_state
 from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import seeded
+from pyramid.judge import Judge
 from pyramid.presets import PRESETS
 from pyramid.training import classifiers
 from pyramid.training.classifiers import train_supervised
@@ -43,6 +46,30 @@ def test_fc7_can_tell_the_attributes_it_was_trained_with(tmp_path):
     assert accuracy > 0.9 and told_by_fc7(model, data) > 0.5
     names = {name for name, _ in model.named_parameters()}
     assert not any("tell" in name for name in names)  # the layer that tells is no part of the classifier
+
+
+@pytest.mark.parametrize("judge", [True, False])
+def test_a_run_that_was_cut_ends_bit_for_bit_as_one_that_was_not(judge, tmp_path, monkeypatch):
+    """Cut after its second epoch of three: order, augmentation and dropout of the third are those of an uncut run."""
+    data, ends = replace(photos(160), attributes=None if judge else photos(160).attributes), []
+    for cut in (False, True):
+        with seeded(0):
+            model = Judge(2, 8) if judge else Classifier(2, **PRESETS["tiny32"].classifier)
+        path = tmp_path / f"{cut}.pt"
+        if cut:
+
+            def stop(where, state):
+                save_state(where, state)
+                if state["epoch"] == 2:
+                    raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(classifiers, "save_state", stop)
+                train_supervised(model, data, path, 3, progress=False)
+            torch.rand(7)  # whatever else has drawn from the global generator meanwhile
+        train_supervised(model, data, path, 3, progress=False)
+        ends.append(load_state(path)["networks"])
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 def test_a_run_with_attributes_resumes(tmp_path, monkeypatch):
