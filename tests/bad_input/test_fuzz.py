@@ -16,4 +16,4 @@ SOME = {"images": 120, "safetensors": 8, "cards": 25, "checkpoints": 12, "metric
 def test_broken_files_are_read_or_refused_in_a_sentence(kind):
     result = fuzz(kind, SOME[kind], seed=1)
     assert not result["failed"] and result["read"] + result["refused"] == SOME[kind]
-    assert result["refused"]
+    assert bool(result["refused"]) == (kind != "metrics")  # of a log, what is no line is passed over
