@@ -76,10 +76,14 @@ class SemanticPyramid:
             samples: images of each reference, each with its own z.
             seed: of z; the same seed gives the same images on the same machine.
 
+        Raises InputError for fewer than one sample, a label there is not, and a number that is no seed.
+
         Returns: (B * samples, 3, S, S) in [-1, 1], the samples of one reference adjacent; on the CPU, where
             pictures live, while networks and features stay on the model's device.
         """
         references = len(features["fc8"])
+        if samples < 1:
+            raise InputError(f"At least one sample is made of a reference, not {samples}.")
         count = references * samples
         if label is None:
             labels = features["fc8"].argmax(1)

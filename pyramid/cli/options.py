@@ -34,6 +34,14 @@ def count(text: str) -> int:
     return value
 
 
+def samples(text: str) -> int:
+    """How many images side by side, from 1 to 64, for argparse."""
+    value = int(text)
+    if not 1 <= value <= 64:
+        raise argparse.ArgumentTypeError(f"must be from 1 to 64, not {text}")
+    return value
+
+
 def seed(text: str) -> int:
     """A seed, from 0 to 2^31 - 1, for argparse: with a step's or an image's number it must still be one."""
     value = int(text)

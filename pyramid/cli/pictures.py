@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyramid import data, editing, figures, masks
 from pyramid.checkpoints import released
-from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, box, count, save_figure, seed
+from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, box, samples, save_figure, seed
 from pyramid.errors import InputError
 from pyramid.levels import LEVELS, check_level
 from pyramid.model import load, open_release
@@ -141,6 +141,6 @@ def add_commands(add) -> None:
 
 def _common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
-    command.add_argument("--samples", type=count, default=4, help="images, one a seed (default: 4)")
+    command.add_argument("--samples", type=samples, default=4, help="images, one a seed (default: 4)")
     command.add_argument("--seed", type=seed, default=0, help="first seed of the noise z (default: 0)")
     command.add_argument("--out", help="file to write (default: in outputs/)")

@@ -229,6 +229,17 @@ def test_a_seed_outside_its_range_is_refused_in_a_notebook(seed, tiny_model):
         tiny_model.noise(1, seed)
 
 
+def test_no_sample_and_a_million_samples_are_refused(tiny_model, capsys):
+    features = tiny_model.features(torch.zeros(1, 3, 32, 32))
+    for count in (0, -1):
+        with pytest.raises(InputError, match="At least one sample"):
+            tiny_model.generate(features, pyramid.masks.closed(), samples=count)
+    for count in ("0", "1000000"):
+        with pytest.raises(SystemExit):
+            main(["generate", "x.png", "--samples", count])
+    assert "from 1 to 64" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["--side", "1"], ["--side", "100000"], ["--images", "0"], ["--images", "-3"]])
 def test_sizes_outside_their_range_are_named(arguments, capsys):
     with pytest.raises(SystemExit):
