@@ -6,6 +6,7 @@ between. Released weights are half-precision safetensors whose SHA-256 stands in
 objects.
 """
 
+import errno
 import glob
 import hashlib
 import io
@@ -15,6 +16,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ MODELS = _PACKAGE / "released" if _INSTALLED else _CHECKOUT / "models"
 RUNS = _CHECKOUT / "runs"
 CACHE = Path(torch.hub.get_dir()) / "semantic-pyramid" if _INSTALLED else _CHECKOUT / "cache"
 
+NO_LOCKS = (errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)
 STALE = 600  # seconds after which a temporary file belongs to a write that was killed
 NEXT = ".next"  # folder inside a model's folder: a whole model that is about to take its place
 
@@ -48,7 +51,11 @@ def unwritable(path: Path, error: OSError) -> InputError:
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that it is whole, or as it was before. Raises InputError where it cannot be written."""
+    if _is(Path.is_symlink, path):
+        path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    if _is_something_else(path):
+        raise InputError(f"{path} is no file that can be replaced; give another.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
@@ -62,6 +69,11 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     finally:
         with suppress(OSError):  # in a folder that cannot be written there is nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def _is_something_else(path: Path) -> bool:
+    """A device or a pipe: to rename a file over it would take it away."""
+    return _is(Path.exists, path) and not (path.is_file() or path.is_dir())
 
 
 def _sweep(path: Path) -> None:
@@ -115,7 +127,10 @@ def locked(folder: Path):
     with file:
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:  # a mount that knows no locks: better without than not at all
+                yield
+                return
             raise InputError(
                 f"Another run is at work in {folder}; wait for it, stop it, or give another folder with --out."
             ) from None
@@ -222,9 +237,9 @@ def save_folder(folder: Path, card: dict[str, Any], networks: dict[str, nn.Modul
     apart = folder / f"{NEXT}.{os.getpid()}"
     contents = {f"{part}.safetensors": as_bytes(network) for part, network in networks.items()}
     hashes = {name.split(".")[0]: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    text = json.dumps({**card, "sha256": hashes}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps({**card, "sha256": hashes}, indent=1) + "\n"
     try:
-        for old in folder.glob(f"{NEXT}.*"):
+        for old in (folder / NEXT, *folder.glob(f"{NEXT}.*")):  # of kills before it was whole
             shutil.rmtree(old, ignore_errors=True)
         for name, content in {**contents, "card.json": text.encode()}.items():
             write_atomically(apart / name, content)
@@ -240,18 +255,26 @@ def finish(folder: Path) -> None:
     waiting = folder / NEXT
     if not (waiting / "card.json").is_file():
         return
+    before, named = _parts(folder), _parts(waiting)
     try:
-        named = {f"{part}.safetensors" for part in json.loads((waiting / "card.json").read_text("utf-8"))["sha256"]}
-        for name in sorted(named):
+        for part in sorted(named):
+            name = f"{part}.safetensors"
             if (waiting / name).exists():  # else it was moved before a kill
                 os.replace(waiting / name, folder / name)
         os.replace(waiting / "card.json", folder / "card.json")
-        for extra in folder.glob("*.safetensors"):
-            if extra.name not in named:
-                extra.unlink()  # of the model before
+        for part in before - named:
+            (folder / f"{part}.safetensors").unlink(missing_ok=True)
         shutil.rmtree(waiting, ignore_errors=True)
     except OSError as error:
         raise unwritable(folder, error) from None
+
+
+def _parts(folder: Path) -> set[str]:
+    """The networks that a folder's card names; none where there is no card that can be read."""
+    try:
+        return set(json.loads((folder / "card.json").read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def released() -> list[str]:
@@ -261,13 +284,21 @@ def released() -> list[str]:
 
 def find_model(name: str | Path) -> Path:
     """Folder of a released model, or of one given by path. Raises InputError, naming what there is."""
-    with suppress(OSError, ValueError):  # of names that no file can have
-        for folder in (MODELS / name, Path(name)):
+    for folder in (MODELS / name, Path(name)):
+        if _is(Path.is_file, folder / NEXT / "card.json"):
             finish(folder)
-            if (folder / "card.json").is_file():
-                return folder
+        if _is(Path.is_file, folder / "card.json"):
+            return folder
     known = ", ".join(released()) or "none released yet"
     raise InputError(f"There is no model {str(name)!r}; there are: {known} (or give a folder with a card.json).")
+
+
+def _is(question: Callable[[Path], bool], path: Path) -> bool:
+    """`Path.is_file` and the like, False for a name that no file can have."""
+    try:
+        return question(path)
+    except (OSError, ValueError):
+        return False
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import io
 import os
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -90,11 +92,11 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF orientation says. The other tags are not looked at: a broken one harms no picture."""
+    image.load()  # first: of a TIFF, Pillow turns the pixels here, and takes the tag away
     try:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION))
     except Exception:  # a broken EXIF block
         turn = None
-    image.load()
     return image if turn is None else image.transpose(turn)
 
 
@@ -118,9 +120,9 @@ def _grey(image: Image.Image, name: str) -> Image.Image:
     whites = [1.0] * (image.mode == "F") + [255.0, 65535.0, 2.0**32 - 1]
     said = getattr(image, "tag_v2", {}).get(MAX_SAMPLE)
     white = float(said[0] if isinstance(said, tuple) else said or 0)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or image.format == "PNG":
         white = 65535.0
-    elif not values.max() <= white:
+    elif not (white > 0 and values.max() <= white):
         white = next((w for w in whites if values.max() <= w), 0.0)
     if not white:
         raise InputError(f"{name} has pixels beyond 32 bits; save it as PNG, black 0 and white 255.")
@@ -231,20 +233,21 @@ def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
 
     A full disk costs the cache, not the run; a damaged file is made anew.
     """
-    path = CACHE / f"{name}.npz"
+    path = CACHE / f"{name[-120:]}.npz"  # its end says of what: the hash
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile):  # not there, or cut short
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or cut short
         arrays = make()
 
-    temporary = path.with_name(f"{name}-{os.getpid()}.tmp.npz")
+    temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(temporary, **arrays)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         print(f"The arrays could not be cached in {CACHE} ({error.strerror}); going on without.")
     return arrays
 

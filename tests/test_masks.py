@@ -48,7 +48,7 @@ def test_to_level_is_the_minimum_over_the_receptive_field_and_fades(box):
 def test_closed_pixels_do_not_leak(size):
     """Noise in the closed part changes no masked feature, yet conv1 and conv2 still pass somewhere."""
     with seeded(0):
-        classifier = Classifier(3, size, 0.0625).eval()
+        classifier = Classifier(3, size, (4, 8, 16, 32, 32), 64, batch_norm=True).eval()
     inside = torch.zeros(size, size)
     inside[size // 4 : size // 2, size // 4 : size // 2] = 1
     generator = torch.Generator().manual_seed(0)

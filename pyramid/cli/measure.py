@@ -41,7 +41,7 @@ def curve(args: argparse.Namespace) -> None:
     photos = load_photos(dataset(args.data, model.preset, "--data"), model.image_size).part(held_out=True)
     _of_the_models_classes(photos, model, args.run_folder)
     result = curves.measure(model, kept, photos, args.images, args.side, args.seed)
-    args.model = run.name
+    args.model = run.resolve().name
     seen = torch.tensor([int(count) for count in result["rows"]])
     lines = {n: torch.tensor([row["lite0"][n] for row in result["rows"].values()]) for n in levels.ROWS}
     figure = figures.plot_lines(seen, lines, "images seen", "Fréchet distance (lite0)")

@@ -77,14 +77,19 @@ def dataset(given: str | None, preset: Preset, option: str, suffix: str = "") ->
     raise InputError(f"{preset.name} has no dataset of its own; give a folder of pictures with {option}.")
 
 
-def own_file(path: Path) -> Path:
+def own_file(path: Path, suffixes: tuple[str, ...]) -> Path:
     """The file itself, or, where another's lies there, the same name with the first number that is free.
 
     What a command writes unasked may replace only what a command wrote there: its SHA-256 then stands in a list
-    beside it. A file that was put there, or changed since, is nobody's but the user's.
+    beside it. A file that was put there, or changed since, is nobody's but the user's. suffixes: of all files that
+    go by the name.
     """
-    number, free = 1, path
-    while free.exists() and _made(path.parent).get(free.name) != sha256(free):
+    number, free, made = 1, path, _made(path.parent)
+
+    def taken(file: Path) -> bool:
+        return file.exists() and (not file.is_file() or made.get(file.name) != sha256(file))
+
+    while any(taken(free.with_suffix(suffix)) for suffix in suffixes):
         number += 1
         free = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return free
@@ -99,21 +104,23 @@ def _made(folder: Path) -> dict[str, str]:
         return {}
 
 
-def write(path: Path, content: bytes, asked: bool) -> Path:
-    """Write a file where `--out` asked for it, or as `own_file` says; returns where."""
-    if asked:
-        write_atomically(path, content)
-        return path
-    path = own_file(path)
-    write_atomically(path, content)
-    made = _made(path.parent) | {path.name: hashlib.sha256(content).hexdigest()}
-    write_atomically(path.parent / MADE, json.dumps(made, indent=1).encode())
-    return path
+def write(path: Path, contents: dict[str, bytes], asked: bool) -> list[Path]:
+    """Write files under one name, by suffix: where `--out` asked for it, or as `own_file` says; returns where."""
+    if not asked:
+        path = own_file(path, tuple(contents))
+    files = {path.with_suffix(suffix): content for suffix, content in contents.items()}
+    for file, content in files.items():
+        write_atomically(file, content)
+    if not asked:
+        made = _made(path.parent) | {file.name: hashlib.sha256(content).hexdigest() for file, content in files.items()}
+        write_atomically(path.parent / MADE, json.dumps(made, indent=1).encode())
+    return list(files)
 
 
 def save_figure(figure: Figure, given: str | None, default: Path) -> None:
     """Write a figure as PNG, to the file given with --out or to a default, and say where."""
-    print(f"Wrote {write(Path(given or default), png(figure), bool(given))}")
+    path = Path(given or default)
+    print(f"Wrote {write(path, {path.suffix or '.png': png(figure)}, bool(given))[0]}")
 
 
 def save_measured(args: argparse.Namespace, name: str, result: dict, table: str, figure: Figure | None = None) -> None:
@@ -124,5 +131,9 @@ def save_measured(args: argparse.Namespace, name: str, result: dict, table: str,
     contents = {".json": json.dumps(result, indent=1).encode(), ".md": (table + "\n").encode()}
     if figure is not None:
         contents[".png"] = png(figure)
-    written = [write(path.with_suffix(suffix), content, bool(args.out)) for suffix, content in contents.items()]
+    if args.out:  # the one file that was asked for; those beside it under a name that is free
+        beside = own_file(path, tuple(suffix for suffix in contents if suffix != ".json"))
+        written = write(path, {".json": contents.pop(".json")}, asked=True) + write(beside, contents, asked=False)
+    else:
+        written = write(path, contents, asked=False)
     print(f"{table}\n\nWrote {', '.join(map(str, written))}")

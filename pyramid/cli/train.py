@@ -7,6 +7,7 @@ from pyramid import training
 from pyramid.checkpoints import released
 from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, count, dataset, positive, seed, write
 from pyramid.device import default_device
+from pyramid.errors import InputError
 from pyramid.model import open_release
 from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
 from pyramid.scenes import load_photos
@@ -18,7 +19,8 @@ from pyramid.training.record import save_model
 def convert_vgg(args: argparse.Namespace) -> None:
     given = Path(args.archive)
     content = caffe.convert(given) if given.suffix == ".caffemodel" else imagenet.convert(given)
-    path = write(Path(args.out or OUTPUTS / "vgg16.safetensors"), content, bool(args.out))
+    default = OUTPUTS / f"{given.stem if given.suffix == '.caffemodel' else 'vgg16'}.safetensors"
+    (path,) = write(Path(args.out or default), {".safetensors": content}, bool(args.out))
     print(f"Wrote {path}; give it to train with --vgg {path}")
 
 
@@ -40,7 +42,8 @@ def train(args: argparse.Namespace) -> None:
         source = open_release(args.start or args.classifier)
     else:
         plan, mine = _plan(args, preset), photos.to(default_device())
-        source = find_classifier(get_preset(args.preset), mine, folder / "classifier", plan)
+        where = folder / "classifier" if args.out else Path(f"runs/{args.preset}-classifier")
+        source = find_classifier(get_preset(args.preset), mine, where, plan)
     run = training.start(preset, photos, source, args.seed)
     if args.start:
         run.start_from(source)
@@ -50,7 +53,11 @@ def train(args: argparse.Namespace) -> None:
 
 
 def _plan(args: argparse.Namespace, preset: Preset) -> Plan:
-    """From what a classifier begins: --from, --vgg, or for photographs the released convolutions."""
+    """Raises InputError where --vgg was given for a slim classifier.
+
+    From what a classifier begins: --from, --vgg, or for photographs the released convolutions."""
+    if args.vgg and preset.classifier_batch_norm:
+        raise InputError(f"The classifier of {preset.name} is a slim one; --vgg is for the photos presets.")
     source = open_release(args.start) if args.start else None
     if not (source or args.vgg or preset.classifier_batch_norm) and DEFAULT_MODEL in released():
         release = open_release(DEFAULT_MODEL)
@@ -63,29 +70,27 @@ def add_commands(add) -> None:
     c = add(convert_vgg, "turn ImageNet's or Places365's VGG-16 into safetensors, for --vgg")
     fetch = f"from `{imagenet.FETCH}` (default: %(default)s), or a VGG-16's .caffemodel"
     c.add_argument("--archive", default=imagenet.ARCHIVE, help=fetch)
-    c.add_argument("--out", help="file to write (default: outputs/vgg16.safetensors)")
+    c.add_argument("--out", help="file to write (default: outputs/vgg16.safetensors, or by the .caffemodel's name)")
 
     c = add(train_classifier, "train the classifier and the judge on a folder of class folders")
     c.add_argument("--preset", default=DEFAULT_MODEL, help=f"one of {', '.join(PRESETS)} (default: %(default)s)")
     c.add_argument("--data", help="folder with a folder of pictures per class (scenes presets: scenes)")
     c.add_argument("--epochs", type=count, help="of what is trained as a whole (default: 16 from random weights)")
-    c.add_argument(
-        "--from",
-        dest="start",
-        help=f"begin with this model's networks (photos presets: {DEFAULT_MODEL}, once it has VGG-16's)",
-    )
-    c.add_argument("--vgg", type=Path, help="begin with ImageNet's convolutions, a file of convert-vgg")
+    begin = c.add_mutually_exclusive_group()
+    begin.add_argument("--from", dest="start", help="begin with the networks of this model or folder")
+    begin.add_argument("--vgg", type=Path, help="begin with the convolutions in a file of convert-vgg (photos presets)")
     c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder to write (default: runs/<preset>-classifier)")
 
     c = add(train, "train a generator; Ctrl-C saves, the same command goes on")
     c.add_argument("preset", help=f"one of {', '.join(PRESETS)}")
     c.add_argument("--data", help="folder with a folder per class, or one flat folder (scenes presets: scenes)")
-    c.add_argument("--classifier", help="model or folder with the classifier (default: released, or made first)")
-    c.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
+    begin = c.add_mutually_exclusive_group()
+    begin.add_argument("--classifier", help="model or folder with the classifier (default: released, or made first)")
+    begin.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
     c.add_argument("--without", choices=TERMS, metavar="TERM", help=f"leave a term out, one of {', '.join(TERMS)}")
-    c.add_argument("--vgg", type=Path, help="make the classifier first, from ImageNet's: a file of convert-vgg")
-    c.add_argument("--minutes", type=positive, help="stop after so many minutes")
+    begin.add_argument("--vgg", type=Path, help="make the classifier first, from a file of convert-vgg")
+    c.add_argument("--minutes", type=positive, help="stop after so many minutes of the generator's training")
     c.add_argument("--steps", type=count, help="stop at so many steps in all")
     c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder of the run (default: runs/<preset>)")

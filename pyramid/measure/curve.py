@@ -66,6 +66,7 @@ def measure(
 
     Returns: {"settings": …, "rows": {images: {extractor: {level: distance}}}, "agreement": {level: rank correlation}}.
     """
+    metrics.check_enough(len(photos), Extractor.features)
     order = metrics.chosen(photos, count, seed)
     images, labels = photos.images[order], photos.labels[order]
     extractors = {"lite0": Extractor(side, model.device), "judge": JudgeFeatures(model.judge, model.preset.name)}

@@ -317,13 +317,13 @@ def measure(
     try:
         for name, work in tqdm(uses.items(), desc="uses", disable=not progress):
             rows[name] = work()
+        if numbers is not None:
+            by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed)
+            rows = {use: found | by_map.get(use, {}) for use, found in rows.items()}
     except KeyboardInterrupt:
         if not rows:
             raise
         print(f"Stopped; measured: {', '.join(rows)}.")
-    if numbers is not None and len(rows) == len(uses):
-        by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed)
-        rows = {use: found | by_map.get(use, {}) for use, found in rows.items()}
     settings = {"images": len(order), "drawings": len(photos), "seed": seed, "side": side}
     return {"settings": settings, "rows": rows}
 

@@ -92,11 +92,14 @@ class Panel:
 
     def save(self) -> None:
         """Write the picture shown into outputs/, under a name that is free."""
+        if not self.picture.value:
+            self.say("<b>Nothing is drawn yet.</b>")
+            return
         path = OUTPUTS / f"{self.name}.png"
-        while path.exists():
-            self.saved += 1
-            path = OUTPUTS / f"{self.name}-{self.saved}.png"
         try:
+            while path.exists():
+                self.saved += 1
+                path = OUTPUTS / f"{self.name}-{self.saved}.png"
             write_atomically(path, bytes(self.picture.value))
             self.say(f"saved as {path}")
         except Exception as error:

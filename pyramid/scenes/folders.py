@@ -9,6 +9,7 @@ FOLDER/one/FOLDER-of-classes  what an archive unpacks to: the folder inside it i
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,18 @@ from pyramid.data import SUFFIXES, Photos, cached, read_image, square
 from pyramid.errors import InputError
 
 CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"  # Places365's own lists
+UNREAD = {
+    ".heic",
+    ".heif",
+    ".avif",
+    ".jfif",
+    ".raw",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".svg",
+    ".psd",
+}  # pictures, not for Pillow
 SHOWN = 8  # names in a sentence
 
 
@@ -51,10 +64,15 @@ def find_pictures(folder: Path) -> Found:
     if not classes:
         return _deeper(folder, children, passed)
     for child in children:
+        below = _holders(child)
         if child not in classes:
-            below = _holders(child)
             why = f"its pictures lie deeper, in {below[0].relative_to(folder)}" if below else "it holds no picture"
             passed[child.name] = why
+        elif below:
+            passed[_some([str(holder.relative_to(folder)) for holder in below])] = "deeper than a class folder"
+    unread = Counter(path.suffix.lower() for child in classes for path in child.iterdir() if path.is_file())
+    for suffix in sorted(UNREAD & unread.keys()):
+        passed[f"{unread[suffix]} {suffix} files"] = "a kind that is not read; export them as JPEG"
     if loose:
         passed[f"{len(loose)} pictures beside the class folders"] = "of no class"
     return _found(folder, {child.name: pictures for child, pictures in classes.items()}, passed)

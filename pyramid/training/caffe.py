@@ -21,7 +21,6 @@ from pyramid.errors import InputError
 from pyramid.levels import CONVOLUTIONS
 
 CAFFE_MEAN = (123.0, 117.0, 104.0)  # RGB, of images in 0 … 255
-LINEAR = {"fc6": 0, "fc7": 3, "fc8": 6}  # name in the Caffe model, but for a suffix -> index in `classifier`
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
@@ -94,7 +93,7 @@ def _dimensions(shape: memoryview) -> list[int]:
 
 
 def convert(path: Path) -> bytes:
-    """A Caffe VGG-16 as the content of a safetensors file with torchvision's names, for `Classifier`'s input.
+    """A Caffe VGG-16's convolutions as the content of a safetensors file, torchvision's names, `Classifier`'s input.
 
     Caffe's takes BGR in 0 … 255 less CAFFE_MEAN; ours RGB less ImageNet's mean over its standard deviation. The
     first layer's weights take up the difference, so that normalisation stays in its one place; only what lies in the
@@ -111,11 +110,6 @@ def convert(path: Path) -> bytes:
                 weight, bias = _for_our_input(weight, bias.reshape(-1))
             state |= {f"features.{index}.weight": weight, f"features.{index}.bias": bias.reshape(-1)}
             index += 2 + (name in pools)  # the convolution, its ReLU, a pool
-        for name, array in table.items():
-            if (place := LINEAR.get(name[:3])) is not None:
-                weight, bias = (torch.from_numpy(part.copy()) for part in array)
-                state[f"classifier.{place}.weight"] = weight.reshape(weight.shape[-2:])
-                state[f"classifier.{place}.bias"] = bias.reshape(-1)
         return save(state)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a VGG-16's .caffemodel.") from None

@@ -9,6 +9,7 @@ import hashlib
 import io
 import pickle
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def convert(archive: Path, expected: str = SHA256) -> bytes:
     try:
         with tarfile.open(archive) as files:
             raw = files.extractfile(MEMBER).read()
-    except (OSError, tarfile.TarError, KeyError, AttributeError):
+    except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError, AttributeError):
         raise InputError(f"{archive} is not {ARCHIVE}, or cannot be read; fetch it with `{FETCH}`.") from None
     if hashlib.sha256(raw).hexdigest() != expected:
         raise InputError(f"{archive} holds another {Path(MEMBER).name} than {ARCHIVE}; fetch it with `{FETCH}`.")

@@ -6,6 +6,7 @@ discriminator and then the generator are updated on the same generated images. T
 same weights, bit for bit, as one never stopped.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from pyramid import masks
-from pyramid.checkpoints import graceful, load_state, locked, save_state
+from pyramid.checkpoints import as_bytes, graceful, load_state, locked, save_state
 from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import autocast, autocast_dtype, default_device, seeded
@@ -55,6 +56,7 @@ class Run:
                 f"The classifier is for {classifier.classes} classes at {classifier.image_size} px, the run for "
                 f"{len(photos.classes)} at {preset.image_size} px; train one with train-classifier."
             )
+        self.of_classifier = hashlib.sha256(as_bytes(classifier)).hexdigest()[:16]
         self.classifier = _place(classifier, device).eval().requires_grad_(False)
         with seeded(seed):
             self.generator = _place(Generator(preset, len(photos.classes)), device)
@@ -153,6 +155,7 @@ class Run:
             "preset": self.preset.asdict(),
             "classes": list(self.photos.classes),
             "data": self.photos.fingerprint,
+            "classifier": self.of_classifier,
             "seed": self.seed,
             "step": self.step_count,
             "generator": self.generator.state_dict(),
@@ -168,6 +171,7 @@ class Run:
             "preset": self.preset,
             "classes": list(self.photos.classes),
             "data": self.photos.fingerprint,
+            "classifier": self.of_classifier,
             "seed": self.seed,
         }
         theirs = {**state, "preset": from_dict(state["preset"])}
@@ -178,8 +182,10 @@ class Run:
             )
         parts = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
         try:
-            for name, part in (parts | {"scaler": self.scaler}).items():
+            for name, part in parts.items():
                 part.load_state_dict(state[name])
+            if state["scaler"] and self.scaler.is_enabled():  # there is none where the card knows bfloat16
+                self.scaler.load_state_dict(state["scaler"])
             for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
                 optimiser.load_state_dict(stored)
             self.step_count = int(state["step"])
@@ -187,11 +193,16 @@ class Run:
             raise InputError("The checkpoint in this folder is damaged; give another folder with --out.") from None
 
     def start_from(self, release: Release) -> None:
-        """Begin with a model's weights; the average begins with them too."""
-        weights = release.network("generator").state_dict()
-        self.generator.load_state_dict(weights)
-        self.ema.module.load_state_dict(weights)
-        self.discriminator.load_state_dict(release.network("discriminator").state_dict())
+        """Begin with a model's weights; the average begins with them too. Raises InputError where they do not fit."""
+        weights = {part: release.network(part).state_dict() for part in ("generator", "discriminator")}
+        try:
+            self.generator.load_state_dict(weights["generator"])
+            self.ema.module.load_state_dict(weights["generator"])
+            self.discriminator.load_state_dict(weights["discriminator"])
+        except RuntimeError:
+            raise InputError(
+                f"The networks in {release.folder} are not those of the preset {self.preset.name}; leave --from out."
+            ) from None
 
 
 def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: int = 0) -> Run:
@@ -203,13 +214,18 @@ def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: in
 
     Raises InputError where the photographs' classes are not the classifier's.
     """
-    photos.check_trainable()
     release = source if isinstance(source, Release) else open_release(source)
     if tuple(photos.classes) != release.classes:
         raise InputError(
             f"The photographs have the classes {', '.join(photos.classes)}, the classifier "
             f"{', '.join(release.classes)}; train one for these photographs with train-classifier."
         )
+    if release.preset.classifier != preset.classifier:
+        raise InputError(
+            f"The classifier in {release.folder} has other layers than the preset {preset.name}'s; leave it out, and "
+            "train makes one."
+        )
+    photos.check_trainable()
     return Run(preset, photos.part(held_out=False).to(default_device()), release.network("classifier"), seed)
 
 
@@ -265,6 +281,7 @@ def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
                 for complaint in doctor.look(line):
                     tqdm.write(f"{run.images_seen:,} images: {complaint}")
             if run.images_seen % snapshot_every < run.preset.batch:
+                _check(run, {})
                 save_snapshot(run, folder)
             if time.monotonic() - saved > 60 * save_minutes:
                 _save(run, folder, watch)

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyramid import masks
 from pyramid.checkpoints import append, read_lines, save_weights, write_atomically
 from pyramid.data import from_bytes, to_bytes
+from pyramid.errors import InputError
 from pyramid.figures import contact_sheet
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS, depth
@@ -27,6 +28,7 @@ METRICS = "metrics.jsonl"
 SNAPSHOTS = "snapshots"
 SHEET_REFERENCES = 8
 DEEP = depth("conv5")
+FIRST = 5_000  # steps that a run may have logged and lost before it had a checkpoint
 
 
 class Metrics:
@@ -106,7 +108,11 @@ def forget_after(folder: Path, step: int) -> None:
     """Take out of the metrics file what a resumed run does anew, and what a kill has cut in the middle."""
     path = folder / METRICS
     if path.is_file():
-        kept = [line for line in read_lines(path) if line.get("step", 0) <= step]
+        lines = read_lines(path)
+        steps = [line.get("step") for line in lines]
+        if not step and any(type(n) is not int or n > FIRST for n in steps):
+            raise InputError(f"{path} is the log of something else; give another folder with --out.")
+        kept = [line for line, n in zip(lines, steps, strict=True) if type(n) is int and n <= step]
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
 

@@ -8,12 +8,13 @@ import stat
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import pyramid
 from conftest import CLASSES, tiny_run
-from pyramid import checkpoints, model
+from pyramid import checkpoints, data, model
 from pyramid.checkpoints import load_state, save_state, write_atomically
 from pyramid.cli import main, options
 from pyramid.errors import InputError
@@ -67,7 +68,11 @@ def test_measurements_leave_a_table_of_the_same_name_alone(here):
         options.save_measured(arguments, "applications", {"a": 1}, "| a |")
     assert notes.read_text() == "my notes" and (here / "outputs" / "m-applications-2.md").read_text() == "| a |\n"
     names = {path.name for path in (here / "outputs").iterdir()}
-    assert names == {"m-applications.md", "m-applications-2.md", "m-applications.json", ".made.json"}
+    assert names == {"m-applications.md", "m-applications-2.md", "m-applications-2.json", ".made.json"}
+    notes = here / "result.md"
+    notes.write_text("my notes")
+    options.save_measured(type("A", (), {"out": "result.json", "model": "m"}), "applications", {"a": 1}, "| a |")
+    assert notes.read_text() == "my notes" and (here / "result-2.md").is_file() and (here / "result.json").is_file()
 
 
 @pytest.mark.parametrize("seven", [True, False])
@@ -190,7 +195,7 @@ def test_files_get_the_permissions_of_the_umask(tiny_model, here):
     try:
         save_model(tiny_model, here / "m", 0.0)
         save_state(here / "c.pt", {"step": 1})
-        options.write(here / "x.png", b"x", asked=False)
+        options.write(here / "x.png", {".png": b"x"}, asked=False)
     finally:
         os.umask(before)
     for path in [*(here / "m").iterdir(), here / "c.pt", here / "x.png"]:
@@ -243,6 +248,60 @@ def test_a_folder_has_one_run_at_a_time(here):
     other.kill()
     other.join()
     assert train(tiny_run(), here / "run", steps=1, progress=False).step_count == 1  # a kill lets go
+
+
+def test_a_saved_model_takes_away_only_what_the_one_before_it_named(tiny_model, here):
+    (here / "m").mkdir()
+    mine = here / "m" / "vgg16.safetensors"
+    mine.write_bytes(b"my own weights")
+    save_model(tiny_model, here / "m", 0.0)
+    (here / "m" / ".next").mkdir()  # left behind, with what a file manager put there
+    (here / "m" / ".next" / ".DS_Store").write_bytes(b"x")
+    card = {"preset": tiny_model.preset.asdict(), "classes": ("caf\udce9", "b", "c"), "familiar_above": 0.5}
+    model.save(here / "m", card, classifier=tiny_model.classifier, judge=tiny_model.judge)
+    assert mine.read_bytes() == b"my own weights" and not (here / "m" / "generator.safetensors").exists()
+    assert model.open_release(here / "m").classes[0] == "caf\udce9"  # a name that is not UTF-8
+
+
+def test_a_log_that_is_not_a_run_s_is_left_alone(here):
+    (here / "run").mkdir()
+    log = here / "run" / "metrics.jsonl"
+    for text in ('{"epoch": 3, "loss": 0.5}\n', '{"step": 90000, "images": 2880000}\n', '{"step": null}\n'):
+        log.write_text(text)
+        with pytest.raises(InputError, match="log of something else"):
+            train(tiny_run(), here / "run", steps=1, progress=False)
+        assert log.read_text() == text
+
+
+def test_links_are_followed_and_devices_stay(here, capsys):
+    (here / "large").mkdir()
+    (here / "large" / "c.pt").write_bytes(b"old")
+    (here / "c.pt").symlink_to(here / "large" / "c.pt")
+    write_atomically(here / "c.pt", b"new")
+    assert (here / "c.pt").is_symlink() and (here / "large" / "c.pt").read_bytes() == b"new"
+    os.mkfifo(here / "pipe")
+    with pytest.raises(InputError, match="no file that can be replaced"):
+        write_atomically(here / "pipe", b"x")
+    assert stat.S_ISFIFO((here / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("broken", [b"", b"PK", b"PK\3\4" + b"\0" * 60])
+def test_a_damaged_cache_is_made_anew(broken, here, monkeypatch):
+    monkeypatch.setattr("pyramid.data.CACHE", here / "cache")
+    make = lambda: {"a": np.arange(3)}  # noqa: E731
+    data.cached("x" * 300, make)
+    (path,) = (here / "cache").iterdir()
+    path.write_bytes(broken)
+    assert data.cached("x" * 300, make)["a"].tolist() == [0, 1, 2]
+    monkeypatch.setattr("pyramid.data.CACHE", path)  # a file where the folder should be
+    assert data.cached("y", make)["a"].tolist() == [0, 1, 2]
+
+
+def test_a_panel_saves_nothing_before_anything_is_drawn(here):
+    panel = base.Panel("p", lambda: 1 / 0)
+    panel.redraw()
+    panel.save()
+    assert "Nothing is drawn" in panel.status.value and not (here / "outputs").exists()
 
 
 def test_the_card_says_what_it_needs(tiny_model, here):

@@ -46,6 +46,15 @@ def test_a_class_whose_pictures_lie_deeper_is_named(tmp_path, capsys):
     assert "notes (it holds no picture)" in said and "6 pictures of 2 classes: forest 3, sea 3" in said
 
 
+def test_a_class_with_more_below_and_files_of_other_kinds(tmp_path, capsys):
+    fill(tmp_path, "sea", "forest", "sea/more")
+    for i in range(2):
+        (tmp_path / "sea" / f"{i}.HEIC").write_bytes(b"x")
+    assert len(load_folder(tmp_path, 32, progress=False)) == 6
+    said = capsys.readouterr().out
+    assert f"{os.path.join('sea', 'more')} (deeper than a class folder)" in said and "2 .heic files" in said
+
+
 def test_pictures_beside_class_folders_and_below_a_flat_folder_are_named(tmp_path, capsys):
     fill(tmp_path / "a", "sea", "forest", ".")
     load_folder(tmp_path / "a", 32, progress=False)

@@ -35,6 +35,12 @@ def test_the_file_s_own_word_for_white_counts(tmp_path):
     assert data.open_image(tmp_path / "x.tif", 32).max() == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_black_is_black(mode, tmp_path):
+    Image.new(mode, (32, 32), 0).save(tmp_path / "x.tif")
+    assert data.open_image(tmp_path / "x.tif", 32).max() == -1
+
+
 def test_a_dark_photograph_of_16_bits_stays_dark(tmp_path):
     Image.fromarray(ramp(200, np.uint16)).save(tmp_path / "x.png")
     assert data.open_image(tmp_path / "x.png", 32).max() < -0.98
@@ -87,6 +93,8 @@ def test_all_eight_orientations(orientation, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(tmp_path / "x.png"))
     assert np.array_equal(np.asarray(data.read_image(tmp_path / "x.png")), np.asarray(expected))
+    Image.fromarray(pixels).save(tmp_path / "x.tif", tiffinfo={0x0112: orientation})  # which Pillow turns by itself
+    assert np.array_equal(np.asarray(data.read_image(tmp_path / "x.tif")), np.asarray(expected))
 
 
 @pytest.mark.parametrize("name", ["x\0.png", "n" * 5000 + ".png", ""])

@@ -19,7 +19,7 @@ from pyramid.judge import Judge
 from pyramid.measure import comparison, uses
 from pyramid.model import open_release
 from pyramid.presets import PRESETS
-from pyramid.training import Run, train
+from pyramid.training import Run, start, train
 from pyramid.training.classifiers import train_supervised
 from pyramid.training.provide import Plan, find_classifier, make_classifiers
 
@@ -72,10 +72,13 @@ def test_a_generator_s_run_is_of_one_data_set_seed_and_preset(here):
     before = (here / "run" / "checkpoint.pt").read_bytes()
     base = tiny_run()
     other = replace(base.photos, images=base.photos.images.flip(3))
+    with seeded(8):
+        other_classifier = Classifier(len(CLASSES), **TINY.classifier)
     for run, words in (
         (Run(base.preset, other, base.classifier, 0), "another data"),
         (Run(base.preset, base.photos, base.classifier, 1), "another seed"),
         (Run(replace(base.preset, r1=0.5), base.photos, base.classifier, 0), "another preset"),
+        (Run(base.preset, base.photos, other_classifier, 0), "another classifier"),
     ):
         with pytest.raises(InputError, match=f"{words}.*--out"):
             train(run, here / "run", steps=2, progress=False)
@@ -212,6 +215,27 @@ def test_a_classifier_cannot_begin_with_one_of_another_width(here, capsys):
     fill(here / "photos", "ab")
     assert train_classifier("photos", "--from", "scenes32") == 2
     assert "has other layers than this preset's" in capsys.readouterr().err
+
+
+def test_networks_of_another_preset_are_refused_before_they_are_used(here, capsys):
+    release = open_release("scenes64")
+    photos = split(replace(tiny_photos(96), classes=release.classes, labels=torch.arange(96) % 8))
+    with pytest.raises(InputError, match="other layers than the preset photos64's"):
+        start(PRESETS["photos64"], photos, release)
+    run = start(PRESETS["scenes64"], replace(photos, images=photos.images.repeat(1, 1, 2, 2)), release)
+    run.preset = replace(run.preset, name="wider")
+    run.generator = torch.nn.Linear(1, 1)
+    with pytest.raises(InputError, match="are not those of the preset wider"):
+        run.start_from(release)
+
+
+def test_what_excludes_each_other_is_not_ignored(here, capsys):
+    fill(here / "photos", "ab")
+    for more in (["--from", "a", "--classifier", "b"], ["--vgg", "a", "--from", "b"]):
+        with pytest.raises(SystemExit):
+            main(["train", "tiny32", "--data", "photos", *more])
+    assert main(["train", "tiny32", "--data", "photos", "--vgg", "x.safetensors"]) == 2
+    assert "--vgg is for the photos presets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**31), str(2**70), "1e3", "nan"])

@@ -76,6 +76,8 @@ def test_every_use_is_measured(tiny_model, monkeypatch):
     """The whole measurement runs, and shares lie in their intervals; the extractor is replaced by plain pixels."""
 
     class Pixels:
+        features = 12
+
         def __init__(self, *_):
             pass
 
