@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -26,36 +27,23 @@ def positive(text: str) -> float:
     return value
 
 
-def count(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return value
+def between(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A whole number from low to high, or of at least low, for argparse."""
+    wanted = f"from {low} to {high}" if high is not None else f"at least {low}"
+
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < low or high is not None and value > high:
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text}")
+        return value
+
+    return whole_number
 
 
-def samples(text: str) -> int:
-    """How many images side by side, from 1 to 64, for argparse."""
-    value = int(text)
-    if not 1 <= value <= 64:
-        raise argparse.ArgumentTypeError(f"must be from 1 to 64, not {text}")
-    return value
-
-
-def seed(text: str) -> int:
-    """A seed, from 0 to 2^31 - 1, for argparse: with a step's or an image's number it must still be one."""
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 2147483647, not {text}")
-    return value
-
-
-def side(text: str) -> int:
-    """Pixels that an extractor's images are resized to, for argparse."""
-    value = int(text)
-    if not 32 <= value <= 1024:
-        raise argparse.ArgumentTypeError(f"must be from 32 to 1024, not {text}")
-    return value
+count = between(1)
+samples = between(1, 64)  # images side by side
+seed = between(0, 2**31 - 1)  # with a step's or an image's number it must still be one
+side = between(32, 1024)  # pixels that an extractor's images are resized to
 
 
 def box(text: str) -> tuple[float, ...]:

@@ -217,6 +217,17 @@ def test_a_classifier_cannot_begin_with_one_of_another_width(here, capsys):
     assert "has other layers than this preset's" in capsys.readouterr().err
 
 
+def test_a_judge_cannot_begin_with_one_of_another_width(here, capsys):
+    fill(here / "photos", "ab")
+    assert train_classifier("photos") == 0
+    release = open_release("runs/tiny32-classifier")
+    wide = Judge(len(release.classes), 2 * release.preset.judge_base)
+    card = release.card | {"preset": release.card["preset"] | {"judge_base": 2 * release.preset.judge_base}}
+    model.save(here / "wide", card, classifier=release.network("classifier"), judge=wide)
+    assert train_classifier("photos", "--from", "wide", "--out", "narrow") == 2
+    assert "The judge of wide has other layers than this preset's" in capsys.readouterr().err
+
+
 def test_networks_of_another_preset_are_refused_before_they_are_used(here, capsys):
     release = open_release("scenes64")
     photos = split(replace(tiny_photos(96), classes=release.classes, labels=torch.arange(96) % 8))
