@@ -201,7 +201,7 @@ def of_metrics(folder: Path) -> Case:
         lines = [json.dumps(mutated_json(line, rng) if rng.random() < 0.5 else line) for _ in range(4)]
         content = "\n".join(lines).encode()
         path.write_bytes(mutated(content, rng) if rng.random() < 0.5 else content)
-        return lambda: (figures.read_metrics(folder), figures.run_pictures(folder))
+        return lambda: (figures.read_metrics(folder), [figures.png(figure) for figure in figures.run_figures(folder)])
 
     return draw
 

@@ -1,10 +1,12 @@
 """Pictures of what others computed: grids of image tiles, plots of numbers, and what a training run wrote.
 
-Here: `plot_…` makes a matplotlib figure, `show` puts one into a notebook, `png` into a file's bytes.
+Here: `plot_…` makes a matplotlib figure, `show` puts one into a notebook, `png` into a file's bytes, `describe` into
+words.
 Not here: anything that computes a result (`measure/`), and controls to play with (`panels/`).
 """
 
 from pyramid.figures.base import png, show
+from pyramid.figures.describe import describe
 from pyramid.figures.grids import (
     contact_sheet,
     in_two_lines,
@@ -30,7 +32,7 @@ from pyramid.figures.runs import (
     plot_run_curves,
     plot_samples,
     read_metrics,
-    run_pictures,
+    run_figures,
     term,
     watcher,
 )
@@ -38,6 +40,7 @@ from pyramid.figures.runs import (
 __all__ = [
     "LEVEL_PANELS",
     "contact_sheet",
+    "describe",
     "in_two_lines",
     "newest_samples",
     "plot_attention",
@@ -57,7 +60,7 @@ __all__ = [
     "png",
     "pyramid_titles",
     "read_metrics",
-    "run_pictures",
+    "run_figures",
     "show",
     "term",
     "watcher",

@@ -1,11 +1,13 @@
 """Figures made of numbers: bars, lines, points, matrices, and the tables of an evaluation and of the study."""
 
+from itertools import cycle
+
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyramid.figures.base import ACCENT, INK
+from pyramid.figures.base import ACCENT, INK, LINES
 from pyramid.levels import LEVELS
 
 
@@ -75,12 +77,16 @@ def plot_points(clouds: dict[str, Tensor], real: Tensor, reach: float = 2.0) -> 
     return figure
 
 
-def plot_lines(x: Tensor, lines: dict[str, Tensor], across: str, up: str) -> Figure:
-    """Functions of one number in one frame. x: (N,); lines: title -> (N,)."""
+def plot_lines(
+    x: Tensor, lines: dict[str, Tensor], across: str, up: str, spread: dict[str, Tensor] | None = None
+) -> Figure:
+    """Functions of one number in one frame. x: (N,); lines: title -> (N,); spread: title -> (N,), as error bars."""
     figure = Figure(figsize=(5.6, 2.6), dpi=110, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    for title, y in lines.items():
-        axes.plot(x, y.detach(), lw=1.6, label=title)
+    for style, (title, y) in zip(cycle(LINES), lines.items(), strict=False):
+        axes.plot(x, y.detach(), lw=1.6, label=title, **style)
+        if spread and title in spread:
+            axes.errorbar(x, y.detach(), spread[title], fmt="none", capsize=3, lw=1, color=style["color"])
     axes.set_xlabel(across, fontsize=9)
     axes.set_ylabel(up, fontsize=9)
     axes.tick_params(labelsize=8)
@@ -109,11 +115,21 @@ def plot_study(result: dict) -> Figure:
     """Confusion rates of `measure.study.report` with their intervals; simulated raters are marked as such."""
     figure = Figure(figsize=(7, 2.8), dpi=110, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
-    for i, (test, rows) in enumerate(result["rows"].items()):
+    for i, (style, (test, rows)) in enumerate(zip(LINES, result["rows"].items(), strict=False)):
         x = [LEVELS.index(level) + 0.24 * (i - 0.5) for level in rows]
         rates = np.array([row["rate"] for row in rows.values()])
         reach = [rates - [row["low"] for row in rows.values()], [row["high"] for row in rows.values()] - rates]
-        axes.errorbar(x, 100 * rates, 100 * np.array(reach), fmt="os"[i], ms=5, capsize=3, lw=1.2, label=test)
+        axes.errorbar(
+            x,
+            100 * rates,
+            100 * np.array(reach),
+            fmt="os"[i],
+            ms=5,
+            capsize=3,
+            lw=1.2,
+            color=style["color"],
+            label=test,
+        )
     axes.axhline(50, color=INK, lw=0.8, ls=":")
     axes.annotate("50 %: perfect", (0.99, 50), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
     axes.set_xticks(range(len(LEVELS)), LEVELS, fontsize=9)

@@ -1,6 +1,7 @@
 """Figures of what a training run wrote: its metrics and its sample grids."""
 
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from pyramid.checkpoints import read_lines
-from pyramid.figures.base import INK, png
+from pyramid.figures.base import INK, LINES, show
 from pyramid.figures.grids import pyramid_titles
 from pyramid.levels import LEVELS
 
@@ -88,7 +89,7 @@ def plot_run_curves(runs: dict[str, Path]) -> Figure:
     """
     logs = {name: read_metrics(folder) for name, folder in runs.items()}
     weighted = any(line.get("weighted") for lines in logs.values() for line in lines)
-    colours = {name: f"C{i}" for i, name in enumerate(logs)}
+    styles = dict(zip(logs, cycle(LINES), strict=False))
     figure = Figure(figsize=(9.2, 2.2), dpi=110, facecolor="white", layout="constrained")
     for i, (names, title, mark, note) in enumerate(CURVES):
         axes = figure.add_subplot(1, len(CURVES), i + 1)
@@ -96,7 +97,13 @@ def plot_run_curves(runs: dict[str, Path]) -> Figure:
             points = [(line["images"] / 1000, term(line, *names)) for line in lines]
             points = [(x, y) for x, y in points if y is not None]
             if points:
-                axes.plot(*zip(*points, strict=True), lw=1.2, color=colours[run])
+                axes.plot(
+                    *zip(*points, strict=True),
+                    lw=1.2,
+                    marker="." if len(points) < 8 else None,
+                    label=run,
+                    **styles[run],
+                )
         if mark is not None:
             axes.axhline(mark, color=INK, lw=0.8, ls=":")
             axes.annotate(note, (0.98, mark), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
@@ -106,8 +113,8 @@ def plot_run_curves(runs: dict[str, Path]) -> Figure:
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     if len(runs) > 1:
-        handles = [Line2D([], [], lw=1.2, color=colour) for colour in colours.values()]
-        figure.legend(handles, list(colours), loc="outside right center", fontsize=7, frameon=False)
+        handles = [Line2D([], [], lw=1.2, **style) for style in styles.values()]
+        figure.legend(handles, list(styles), loc="outside right center", fontsize=7, frameon=False)
     return figure
 
 
@@ -130,11 +137,10 @@ def plot_samples(samples: Image.Image, rows: int | None = None, title: str | Non
     return figure
 
 
-def run_pictures(folder: Path, rows: int = 4) -> list[bytes]:
-    """Curves and newest sample grid of a run as PNG files, as far as it has written them."""
+def run_figures(folder: Path, rows: int = 4) -> list[Figure]:
+    """Curves and newest sample grid of a run, as far as it has written them."""
     samples = newest_samples(folder)
-    figures = [plot_run_curves({folder.name: folder})] + ([plot_samples(samples, rows)] if samples else [])
-    return [png(figure) for figure in figures]
+    return [plot_run_curves({folder.name: folder})] + ([plot_samples(samples, rows)] if samples else [])
 
 
 def watcher(rows: int = 4) -> Callable[[Path], None]:
@@ -142,13 +148,12 @@ def watcher(rows: int = 4) -> Callable[[Path], None]:
 
     Works wherever a display can be updated, JupyterLab and Colab alike; needs no widget.
     """
-    from IPython.display import Image as Output
     from IPython.display import display
 
     handles = [display(text, display_id=True) for text in ("Curves follow", "and samples, with the first save.")]
 
     def renew(folder: Path) -> None:
-        for handle, data in zip(handles, run_pictures(folder, rows), strict=False):
-            handle.update(Output(data=data))
+        for handle, figure in zip(handles, run_figures(folder, rows), strict=False):
+            handle.update(show(figure, numbers=False))
 
     return renew

@@ -8,6 +8,7 @@ import torch
 from pyramid import figures
 from pyramid.checkpoints import RUNS
 from pyramid.data import to_bytes
+from pyramid.figures.base import LINES
 from pyramid.levels import LEVELS
 
 OLDER = {
@@ -21,6 +22,7 @@ TODAYS = {
     "generator": {"adversarial": 0.2, "reconstruction": {"conv1": 0.25, "fc8": 0.5}, "fixed_pattern": 0.1},
     "z_distance": 0.21, "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
 }  # fmt: skip
+FIRST, SECOND = (style["color"] for style in LINES[:2])
 PANELS = ("discriminator's hinge loss", "semantic reconstruction", "distance of two z")
 
 
@@ -40,7 +42,7 @@ def drawn(figure):
         axes.get_title(): [
             (line.get_color(), line.get_xdata().tolist(), line.get_ydata().tolist())
             for line in axes.lines
-            if line.get_linestyle() == "-"
+            if line.get_linestyle() != ":"
         ]
         for axes in figure.axes
     }
@@ -65,9 +67,9 @@ def test_newest_samples_is_the_one_of_most_images(tmp_path):
 
 
 def test_pictures_of_a_run_at_any_stage(tmp_path):
-    assert len(figures.run_pictures(a_run(tmp_path / "begun", 0, ()))) == 1  # curves only, empty
-    pictures = figures.run_pictures(a_run(tmp_path / "going"))
-    assert len(pictures) == 2 and all(data.startswith(b"\x89PNG") for data in pictures)
+    assert len(figures.run_figures(a_run(tmp_path / "begun", 0, ()))) == 1  # curves only, empty
+    drawn = figures.run_figures(a_run(tmp_path / "going"))
+    assert len(drawn) == 2 and all(figures.png(figure).startswith(b"\x89PNG") for figure in drawn)
 
 
 def test_samples_show_only_the_rows_asked_for(tmp_path):
@@ -140,7 +142,7 @@ def test_curves_of_todays_log(tmp_path):
     figure = figures.plot_run_curves({"run": write_log(tmp_path / "run", TODAYS, later)})
     x = [1.6, 3.2]
     assert drawn(figure) == dict(
-        zip(PANELS, ([("C0", x, [1.9, 1.5])], [("C0", x, [0.75, 0.75])], [("C0", x, [0.21, 0.3])]), strict=True)
+        zip(PANELS, ([(FIRST, x, [1.9, 1.5])], [(FIRST, x, [0.75, 0.75])], [(FIRST, x, [0.21, 0.3])]), strict=True)
     )
     (mark,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
     assert mark.get_ydata() == [2.0, 2.0] and figure.axes[0].texts[0].get_text() == "2: at chance"
@@ -151,7 +153,7 @@ def test_curves_of_an_older_log_say_that_its_losses_are_weighted(tmp_path):
     runs = {"new": write_log(tmp_path / "new", TODAYS), "old": write_log(tmp_path / "old", OLDER)}
     curves = drawn(figures.plot_run_curves(runs))
     assert list(curves) == [PANELS[0], "semantic reconstruction,\nweighted (older log)", PANELS[2]]
-    assert curves["semantic reconstruction,\nweighted (older log)"] == [("C0", [1.6], [0.75]), ("C1", [1.6], [7.6])]
+    assert curves["semantic reconstruction,\nweighted (older log)"] == [(FIRST, [1.6], [0.75]), (SECOND, [1.6], [7.6])]
 
 
 @pytest.mark.parametrize("line", [OLDER | {"loss_d": 0.0}, without(TODAYS, "discriminator", "adversarial")])
@@ -159,10 +161,11 @@ def test_a_run_without_an_adversary_has_no_line_and_keeps_its_name_and_colour(li
     runs = {"without": write_log(tmp_path / "without", line), "whole": write_log(tmp_path / "whole", TODAYS)}
     figure = figures.plot_run_curves(runs)
     hinge, _, distance = drawn(figure).values()
-    assert [colour for colour, *_ in hinge] == ["C1"] and [colour for colour, *_ in distance] == ["C0", "C1"]
+    assert [colour for colour, *_ in hinge] == [SECOND] and [colour for colour, *_ in distance] == [FIRST, SECOND]
     legend = figure.legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["without", "whole"]
-    assert [line.get_color() for line in legend.get_lines()] == ["C0", "C1"]
+    first, second = legend.get_lines()
+    assert first.get_color() != second.get_color() and first.get_linestyle() != second.get_linestyle()
 
 
 def test_saved_runs_of_the_course_are_read_and_drawn():
