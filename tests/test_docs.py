@@ -1,5 +1,6 @@
 """What README and docs say of the code is so: names, files, functions, links, shapes."""
 
+import json
 import re
 from dataclasses import fields
 from functools import cache
@@ -21,7 +22,9 @@ DOCS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "data" / "README.md",
 ]
-LEDGER, ARCHITECTURE, RESULTS = (ROOT / "docs" / f"{name}.md" for name in ("replication", "architecture", "results"))
+LEDGER, ARCHITECTURE, RESULTS, EQUATIONS = (
+    ROOT / "docs" / f"{name}.md" for name in ("replication", "architecture", "results", "equations")
+)
 
 
 @cache
@@ -116,7 +119,7 @@ def test_every_file_of_the_module_has_its_place_in_the_architecture():
     assert shown <= named, sorted(shown - named)
 
 
-@pytest.mark.parametrize("path", [ARCHITECTURE, LEDGER], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [ARCHITECTURE, LEDGER, EQUATIONS], ids=lambda p: p.name)
 def test_functions_are_in_the_files_that_are_named(path):
     pairs = rows_with_functions(read(path))
     assert len(pairs) >= 15
@@ -131,6 +134,16 @@ def test_the_architecture_names_a_notebook_that_exists():
     rows = [row for row in table_rows(read(ARCHITECTURE)) if len(row) == 4 and re.fullmatch(r"[\d, ]+", row[3])]
     assert len(rows) >= 20
     assert {number for row in rows for number in row[3].split(", ")} <= numbers
+
+
+def test_every_equation_is_derived_in_the_cell_that_is_named():
+    rows = [row for row in table_rows(read(EQUATIONS)) if len(row) == 5 and row[0] != "equation"]
+    assert len(rows) >= 20
+    for equation, _, _, number, words in rows:
+        (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        texts = ["".join(c["source"]) for c in json.loads(read(path))["cells"] if c["cell_type"] == "markdown"]
+        found = [text for text in texts if words in text]
+        assert len(found) == 1, f"{equation}: {words!r} stands in {len(found)} cells of {path.name}"
 
 
 def test_the_results_have_a_part_for_every_released_model():

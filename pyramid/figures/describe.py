@@ -97,7 +97,7 @@ def _line(label: str, y: np.ndarray, numbers: bool) -> str:
 
 def _short(value: float) -> str:
     """Two significant digits; what is next to nothing is 0."""
-    return f"{0.0 if abs(value) < 1e-6 else value:.2g}"
+    return f"{float(f'{0.0 if abs(value) < 1e-6 else value:.2g}'):g}"
 
 
 def _plain(text: str) -> str:
