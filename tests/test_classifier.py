@@ -76,3 +76,17 @@ def test_level_std_is_the_standard_deviation_over_images():
     torch.testing.assert_close(classifier.level_std.double(), torch.stack(expected), rtol=1e-4, atol=1e-6)
     with torch.no_grad():
         assert abs(float(classifier.pyramid(images)["conv3"].std(correction=0)) - 1) < 1e-3
+
+
+def test_fc7_is_what_the_second_relu_lets_through():
+    """From conv5, by the weights of the two linear layers alone; dropout is the identity here."""
+    with seeded(0):
+        classifier = Classifier(4, 64, SLIM, 64, batch_norm=True).eval()
+    fc6, _, _, linear, *_ = classifier.classifier
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = classifier.pyramid(x)
+        hidden = (features["conv5"].flatten(1) @ fc6.weight.T + fc6.bias).clamp(min=0)
+        before = hidden @ linear.weight.T + linear.bias
+    assert (before < 0).any()
+    torch.testing.assert_close(features["fc7"], before.clamp(min=0))

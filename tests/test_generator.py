@@ -158,3 +158,18 @@ def test_fc8_enters_as_what_sets_it_apart_from_its_label():
     own, other = generator.within_class(fc8, torch.tensor([0, 1]))
     torch.testing.assert_close(own, torch.tensor([2 * 0.77880078, 0.0]))
     torch.testing.assert_close(other, torch.zeros(2))
+
+
+def test_the_condition_ends_with_the_levels_amounts_from_fine_to_deep():
+    """Amounts of a tenth at conv1 to seven tenths at fc8; conv4 in a quarter of its cells alone."""
+    features, z, labels = inputs(4)
+    masks = {name: torch.full((2, 1, *f.shape[2:]), (i + 1) / 10) for i, (name, f) in enumerate(features.items())}
+    masks["conv4"] = torch.tensor([[0.4, 0.0], [0.0, 0.0]]).expand(2, 1, 2, 2)
+    generator, given = deepcopy(GENERATOR), []
+    for block in generator.blocks.values():
+        block.register_forward_pre_hook(lambda _, args: given.append(args[1]))
+    with torch.no_grad():
+        generator(features, masks, z, labels)
+    assert len(given) == len(LEVELS)
+    for condition in given:
+        torch.testing.assert_close(condition[:, -7:], torch.tensor([[0.1, 0.2, 0.3, 0.1, 0.5, 0.6, 0.7]] * 2))

@@ -84,3 +84,18 @@ def test_a_change_of_tint_or_contrast_is_no_diversity():
     moved = images.roll(9, 3)
     assert losses.diversity(images, tinted, z1, z2).min() > 0.95
     assert losses.diversity(images, moved, z1, z2).max() < 0.5
+
+
+def test_a_level_open_by_a_tenth_is_asked_a_tenth_of_the_difference():
+    values = losses.reconstruction(pyramid_of(1.0), pyramid_of(0.0), masks_of(0.1))
+    assert values.tolist() == pytest.approx([0.1] * len(LEVELS))
+
+
+def test_a_window_that_the_masks_edge_cuts_is_closed():
+    """Columns 0 to 6 of conv1 are open: the pooled ones 0, 1 and 2; column 3 sees the closed column 7."""
+    reference, generated, masks = pyramid_of(0.0), pyramid_of(0.0), masks_of(0.0)
+    masks["conv1"][:, :, :, :7] = 1.0
+    generated["conv1"][:, :, :, 6] = 5.0
+    assert losses.reconstruction(generated, reference, masks).sum() == 0
+    generated["conv1"][:, :, :, 5] = 6.0
+    assert losses.reconstruction(generated, reference, masks).tolist() == pytest.approx([6 / 3] + [0] * 6)

@@ -14,12 +14,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def set_up() -> str:
-    """The first code cell of the notebooks, without Colab's lines for the shell."""
+    """The first code cell of the notebooks."""
     cells = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))["cells"]
-    source = "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
-    return "\n".join(
-        line.replace("!", "pass  #") if line.lstrip().startswith("!") else line for line in source.split("\n")
-    )
+    return "".join(next(cell["source"] for cell in cells if cell["cell_type"] == "code"))
 
 
 def python(code: str, where: Path, **environment) -> subprocess.CompletedProcess:
@@ -34,8 +31,24 @@ def python(code: str, where: Path, **environment) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("where", ["notebooks", "", "pyramid/training", "data/models"])
 def test_the_set_up_cell_finds_the_project_from_anywhere_inside(where):
-    done = python(set_up() + "\nimport pyramid; print(pyramid.LEVELS[0])", ROOT / where)
-    assert done.stdout.strip() == "conv1", done.stderr
+    done = python(set_up() + "\nimport pyramid; print(pyramid.LEVELS[0], Path.cwd())", ROOT / where)
+    assert done.stdout.split(maxsplit=1) == ["conv1", f"{ROOT / 'notebooks'}\n"], done.stderr
+
+
+def test_the_set_up_cell_leaves_a_folder_of_the_notebooks_and_finds_the_command_from_there(tmp_path):
+    """In notebooks/assignments, say; and where the shell's python is another, which knows nothing of the project."""
+    (tmp_path / "notebooks" / "deeper").mkdir(parents=True)
+    (tmp_path / "pyramid").symlink_to(ROOT / "pyramid", target_is_directory=True)
+    shell = "\nimport subprocess; subprocess.run('python -m pyramid --help', shell=True, cwd='/')"
+    done = python(
+        set_up() + "\nprint(Path.cwd().name, flush=True)" + shell, tmp_path / "notebooks" / "deeper", PATH="/"
+    )
+    assert done.stdout.startswith("deeper\nusage: pyramid"), done.stderr
+
+
+def test_a_kernel_without_the_requirements_is_told_which_to_choose():
+    done = python("sys.modules['torch'] = None\n" + set_up(), ROOT / "notebooks")
+    assert done.returncode and "choose the kernel of the project's .venv" in done.stderr.strip().splitlines()[-1]
 
 
 def test_outside_and_beside_another_pyramid_it_says_what_to_do(tmp_path):

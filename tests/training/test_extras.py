@@ -115,6 +115,20 @@ def test_other_layout_forgives_light_and_colour_but_no_move():
     assert moved(image.roll((8, 12), (2, 3))) > 0.5
 
 
+def test_another_label_is_asked_for_by_its_own_name():
+    """Logits 2 and 0, features halved by a deviation of 2; one of two references under the other label, 1."""
+    batch = SimpleNamespace(
+        labels=torch.tensor([1, 0, 1, 0]), real_labels=torch.tensor([0, 0]), relabelled=torch.tensor([True, False]),
+        split_z=Batch.split_z,
+    )  # fmt: skip
+    made = SimpleNamespace(
+        batch=batch,
+        reencoded={"fc8": torch.tensor([[1.0, 0.0], [1.0, 0.0]])},
+        classifier=SimpleNamespace(level_std=torch.tensor([1.0] * 6 + [2.0])),
+    )
+    assert extras.other_label(made).item() == pytest.approx((math.log(1 + math.exp(-2)) + 2) / 2)
+
+
 def test_windows_enlarge_the_box_around_a_region():
     region = torch.zeros(2, 1, 64, 64)
     region[0, :, 8:24, 16:48] = 1  # an ellipse would have the same box
