@@ -75,7 +75,7 @@ def plot_repaint(
 
 
 def repaint_panel(model: SemanticPyramid, photographs: list[Path] | None = None) -> ipywidgets.Widget:
-    """Paint a region over a photograph, choose the level inside it, and see it imagined anew."""
+    """Mark a region of a photograph with brush or sliders, choose the level inside it, and see it imagined anew."""
     level = ipywidgets.Dropdown(options=LEVELS[1:], value="conv4", description="level inside")
     paste = ipywidgets.Checkbox(value=False, description="photograph outside, feathered", indent=False)
     seed, label = seed_slider(), label_menu(model)
@@ -158,7 +158,7 @@ def placement(region: Tensor, across: float, down: float, large: float) -> masks
     for an empty region.
     """
     if not (region > 0.5).any():
-        raise InputError("Nothing is marked yet; paint over the part of the foreground that is to be moved.")
+        raise InputError("Nothing is marked yet; mark the part of the foreground that is to be moved.")
     left, top, right, bottom = masks.bounding_boxes(region[None, None])[0].tolist()
     width, height = right - left, bottom - top
     scale = large / max(height, width) / 2
@@ -208,7 +208,7 @@ def plot_sketch(model: SemanticPyramid, ink: Tensor, level: str, label: str | No
 
 
 def sketch_panel(model: SemanticPyramid) -> ipywidgets.Widget:
-    """Draw with the mouse and see photographs of the drawing."""
+    """Draw with the brush or with sliders, and see photographs of the drawing."""
     level = ipywidgets.Dropdown(options=LEVELS[1:], value="conv4", description="level")
     seed, label = seed_slider(), label_menu(model)
     panel = Panel(

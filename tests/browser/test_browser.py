@@ -1,4 +1,4 @@
-"""A student's hands: notebooks 04, 08 and 09 in JupyterLab, in headless Chromium, with the mouse.
+"""A student's hands: notebooks 04, 08 and 09 in JupyterLab, in headless Chromium, with mouse, finger and keys.
 
     pip install playwright && python -m pytest tests/browser
 
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium o
 def lab(tmp_path_factory):
     """JupyterLab over a copy of the notebooks, so that running them changes no committed file."""
     folder = tmp_path_factory.mktemp("lab")
+    SHOTS.mkdir(parents=True, exist_ok=True)
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
     for name in ("pyramid", "data"):
         (folder / name).symlink_to(ROOT / name)
@@ -101,6 +102,16 @@ def wait_for_change(page, before: str) -> str:
     return shown(page)
 
 
+def settled(page) -> str:
+    """The address of the picture once the panel has drawn all that was asked of it."""
+    deadline, before = time.monotonic() + 30, ""
+    while shown(page) != before or not page.locator("text=/^ready$/").last.is_visible():
+        assert time.monotonic() < deadline, "the panel was still drawing after half a minute"
+        before = shown(page)
+        page.wait_for_timeout(1500)
+    return before
+
+
 def drag(page, box: dict, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Press at `start`, move to `end`, release; in shares of a box on the page."""
     (x0, y0), (x1, y1) = (
@@ -126,7 +137,6 @@ def test_a_slider_redraws_the_picture(run_notebook):
     drag(page, handle.bounding_box(), (0.5, 0.5), (8, 0.5))
     wait_for_change(page, before)
     no_errors(page)
-    SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "04-slider.png")
 
 
@@ -139,8 +149,49 @@ def test_a_painted_region_is_repainted(run_notebook):
     drag(page, canvas.bounding_box(), (0.35, 0.4), (0.65, 0.6))
     wait_for_change(page, before)
     no_errors(page)
-    SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "09-painted.png")
+
+
+def test_a_finger_paints(run_notebook):
+    page = run_notebook("09_repainting", "canvas")
+    canvas = page.locator("canvas").last
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    before, box = shown(page), canvas.bounding_box()
+    chromium = page.context.new_cdp_session(page)
+    chromium.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for event, across in (("touchStart", 0.3), ("touchMove", 0.5), ("touchMove", 0.7)):
+        finger = {"x": box["x"] + across * box["width"], "y": box["y"] + box["height"] / 2}
+        chromium.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": [finger]})
+    chromium.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    wait_for_change(page, before)
+    no_errors(page)
+    page.screenshot(path=SHOTS / "09-finger.png")
+
+
+def test_a_region_is_marked_from_the_keyboard_alone(run_notebook):
+    page = run_notebook("09_repainting", "canvas")
+    choice = page.locator("button:has-text('sliders')")
+    choice.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    before = settled(page)
+    choice.focus()
+    page.keyboard.press("Enter")
+    wait_for_change(page, before)  # the sliders' box counts
+    assert not page.locator("canvas").last.is_visible()
+    before = settled(page)
+    page.keyboard.press("Tab")  # shape
+    page.keyboard.press("Tab")  # left
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_selector("text=0.38", timeout=MINUTE)  # from 0.3 by four steps of 0.02
+    wait_for_change(page, before)
+    before = settled(page)
+    page.screenshot(path=SHOTS / "09-sliders.png")
+    page.locator("button:has-text('erase'):visible").focus()
+    page.keyboard.press("Space")
+    wait_for_change(page, before)  # nothing is marked any more
+    no_errors(page)
 
 
 def test_the_study_hides_its_pair_after_a_second(run_notebook):
@@ -151,7 +202,6 @@ def test_the_study_hides_its_pair_after_a_second(run_notebook):
     pair = page.locator(".pair")
     pair.wait_for(state="visible", timeout=MINUTE)
     asked = time.monotonic()
-    SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / "08-pair.png")
     pair.wait_for(state="hidden", timeout=10_000)  # by the browser: nothing was asked of the kernel
     assert time.monotonic() - asked < 3
@@ -159,4 +209,27 @@ def test_the_study_hides_its_pair_after_a_second(run_notebook):
     page.locator("button.jupyter-button:has-text('the left one')").click()
     page.wait_for_selector("text=Training: the photograph was at the", timeout=MINUTE)
     page.wait_for_selector("text=(2 of 36)", timeout=MINUTE)
+    no_errors(page)
+
+
+def test_the_study_from_the_keyboard_alone_and_for_longer(run_notebook):
+    page = run_notebook("08_study", "button:has-text('start')")
+    longer = page.locator("button:has-text('10 s')")
+    longer.scroll_into_view_if_needed()
+    longer.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")  # into the field for keys
+    page.keyboard.press("Space")  # starts
+    pair, asked = page.locator(".pair"), page.locator("text=/Which one is the photograph.*of 36/")
+    pair.wait_for(state="visible", timeout=MINUTE)
+    page.wait_for_timeout(3000)
+    assert pair.is_visible()  # for three seconds, and seven more
+    page.screenshot(path=SHOTS / "08-keys.png")
+    for key in "fj":
+        before = asked.text_content()
+        page.keyboard.press(key)
+        page.wait_for_function("before => !document.body.innerText.includes(before)", arg=before, timeout=MINUTE)
+        pair.wait_for(state="visible", timeout=MINUTE)
+        page.wait_for_timeout(500)  # a rater looks
+    assert page.locator("input[placeholder='f: left, j: right']").input_value() == ""
     no_errors(page)

@@ -134,6 +134,33 @@ def test_simulated_raters_are_recovered_within_their_interval():
     assert inside >= 11  # of 14 intervals of 95 %: fewer than 11 have a chance of 1 in 250
 
 
+def answered(rater, exposure, fooled, of):
+    """So many answers of a rater to paired trials of conv3, so many of them fooled."""
+    return [study.Answer(rater, i, "test", "paired", "conv3", fooled=i < fooled, exposure=exposure) for i in range(of)]
+
+
+def test_the_longer_exposure_is_reported_apart():
+    result = study.report([*answered("ann", "standard", 3, 10), *answered("ben", "longer", 1, 10)])
+    short, long = result["rows"]["paired"]["conv3"], result["longer"]["paired"]["conv3"]
+    assert (short["rate"], short["trials"], long["rate"], long["trials"]) == (0.3, 10, 0.1, 10)
+    # Wilson by hand for 1 of 10, z = 1.959964: (0.1 + 0.192073 -/+ 1.959964 sqrt(0.009 + 0.0096036)) / 1.3841459
+    assert (long["low"], long["high"]) == pytest.approx((0.0179, 0.4042), abs=1e-4)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in study.markdown_report(result).splitlines()]
+    assert ["1 s", "paired", "`conv3`", "30.0%", "10.8% to 60.3%", "10"] in lines
+    assert ["10 s", "paired", "`conv3`", "10.0%", "1.8% to 40.4%", "10"] in lines
+    assert study.report(answered("ann", "standard", 3, 10))["longer"] == {}
+
+
+def test_answers_that_do_not_say_are_of_the_standard_exposure(tmp_path):
+    path = tmp_path / "old.jsonl"
+    old = asdict(answered("ann", "standard", 1, 1)[0])
+    del old["exposure"]
+    odd = [{**old, "trial": 1, "exposure": "endless"}, {**old, "trial": 2, "exposure": ["longer"]}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [old, *odd, {**old, "trial": 3, "exposure": "longer"}]))
+    given = study.read_answers([path])
+    assert [(each.trial, each.exposure) for each in given] == [(0, "standard"), (3, "longer")]
+
+
 def test_report_command_says_when_raters_are_simulated(tmp_path, capsys):
     path = tmp_path / "r.jsonl"
     for given in study.simulate(study.plan_trials(9, 2, 0), dict.fromkeys(LEVELS, 0.3), "r", seed=0):

@@ -87,12 +87,19 @@ def settle():
             thread.join(20)
 
 
-def parts(widget):
-    """All controls of a panel by description, and its picture, status and save button."""
-    found, queue = {}, [widget]
+def widgets_of(widget):
+    """A widget and all it holds, the outer ones first."""
+    queue = [widget]
     while queue:
         one = queue.pop(0)
         queue += getattr(one, "children", ())
+        yield one
+
+
+def parts(widget):
+    """All controls of a panel by description, and its picture, status and save button."""
+    found = {}
+    for one in widgets_of(widget):
         if getattr(one, "description", ""):
             found[one.description] = one
         elif isinstance(one, ipywidgets.HTML):
@@ -114,7 +121,7 @@ PANELS = {
 @pytest.mark.parametrize("name", PANELS)
 def test_panel_redraws_reports_and_saves(name, tiny_model, paths, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(uses, "painter", lambda changed, **style: painting.BoxSliders(changed))
+    monkeypatch.setattr(uses, "painter", lambda changed, **style: painting.Sliders(changed))
     make, control, value = PANELS[name]
     panel = parts(make(tiny_model, paths))
     before = panel["shown"].value
@@ -129,12 +136,32 @@ def test_panel_redraws_reports_and_saves(name, tiny_model, paths, tmp_path, monk
 
 
 def test_panel_says_errors_in_words(tiny_model, paths, monkeypatch):
-    monkeypatch.setattr(uses, "painter", lambda changed, **style: painting.BoxSliders(changed))
+    monkeypatch.setattr(uses, "painter", lambda changed, **style: painting.Sliders(changed))
     panel = parts(panels.compose_panel(tiny_model, paths))
     before = panel["shown"].value
     panel["right"].value = 0.0  # an empty box
     settle()
     assert "Nothing is marked" in panel["status"].value and panel["shown"].value == before
+
+
+@pytest.mark.parametrize("name", ["repainted", "composed", "sketched"])
+def test_brush_and_sliders_lead_to_the_same_picture(name, tiny_model, paths):
+    """A stroke of the brush and the line of the sliders that covers the same, in every panel that has both."""
+    pytest.importorskip("ipycanvas")
+    widget = PANELS[name][0](tiny_model, paths)
+    panel = parts(widget)
+    choice = panel["mark with"]
+    canvas = next(each for each in widgets_of(widget) if isinstance(each, painting.ipycanvas.MultiCanvas))
+    for event, x, y in (("down", 0.3, 0.3), ("move", 0.7, 0.7), ("up", 0.7, 0.7)):
+        canvas[1]._handle_frontend_event(canvas[1], {"event": f"mouse_{event}", "x": 320 * x, "y": 320 * y}, [])
+    settle()
+    brushed = panel["shown"].value
+    choice.value = "sliders"
+    settle()
+    assert panel["status"].value == "ready" and panel["shown"].value != brushed  # a box, so far
+    panel["shape"].value = "line"
+    settle()
+    assert panel["status"].value == "ready" and panel["shown"].value == brushed
 
 
 def test_sketch_is_drawn_dark_on_white(tiny_model):
