@@ -17,7 +17,7 @@ SECONDS = 10.0  # that one check may take
 TRACES = 3  # seeds on which a function has to answer as a mistake does, to be taken for it
 TOLERANCE = 1e-4  # relative to the largest number of an answer
 
-Function = Callable[..., object]
+Function = Callable[..., object] | tuple[Callable[..., object], ...]  # several where an assignment asks for several
 Trace = list[np.ndarray]  # answers, one array each
 
 
@@ -38,18 +38,20 @@ class Assignment:
 
     name: of the notebook, as "a1_receptive_fields".
     questions: title -> question(function, rng), which raises `Wrong` where an answer is not right.
-    mistakes: sentence -> the function as somebody writes it who makes that mistake.
+    mistakes: sentence -> the function as somebody writes it who makes that mistake, or a list of ways to write it.
     trace: answers of a function to inputs drawn with rng, for comparing it with the mistakes.
     """
 
     name: str
     questions: dict[str, Callable[[Function, np.random.Generator], None]]
-    mistakes: dict[str, Function]
+    mistakes: dict[str, Function | list[Function]]
     trace: Callable[[Function, np.random.Generator], Trace]
 
 
 def check(assignment: Assignment, question: str, function: Function, seed: int = 0) -> None:
     """Try a function on one question. Raises `Wrong` with one sentence, and nothing else."""
+    if not all(callable(f) for f in (function if isinstance(function, tuple) else (function,))):
+        raise Wrong("The function is not there; run the cell that defines it, and keep its name.")
     try:
         with limited(SECONDS):
             assignment.questions[question](function, np.random.default_rng(seed))
@@ -67,19 +69,23 @@ def check(assignment: Assignment, question: str, function: Function, seed: int =
 
 def typical_mistake(assignment: Assignment, function: Function, seed: int) -> str | None:
     """The sentence of the mistake that a function makes, or None where it makes none of them."""
+    seeds = range(seed, seed + TRACES)
+    try:
+        with limited(SECONDS):
+            answers = [assignment.trace(function, np.random.default_rng(s)) for s in seeds]
+    except (OutOfTime, Exception):  # it stops, as no typical mistake does
+        return None
     for sentence, mistaken in assignment.mistakes.items():
-        if all(_alike(assignment, function, mistaken, seed + i) for i in range(TRACES)):
-            return sentence
+        for way in mistaken if isinstance(mistaken, list) else [mistaken]:
+            if all(
+                _alike(a, assignment.trace(way, np.random.default_rng(s))) for a, s in zip(answers, seeds, strict=True)
+            ):
+                return sentence
     return None
 
 
-def _alike(assignment: Assignment, function: Function, mistaken: Function, seed: int) -> bool:
-    """Whether two functions give the same answers to the inputs of one seed."""
-    try:
-        with limited(SECONDS):
-            one, other = (assignment.trace(f, np.random.default_rng(seed)) for f in (function, mistaken))
-    except (OutOfTime, Exception):
-        return False
+def _alike(one: Trace, other: Trace) -> bool:
+    """Whether two traces hold the same answers."""
     return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
 
 

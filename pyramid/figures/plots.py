@@ -112,7 +112,7 @@ def plot_matrix(values: Tensor, rows: tuple[str, ...], columns: tuple[str, ...],
 
 
 def plot_study(result: dict) -> Figure:
-    """Confusion rates of `measure.study.report`, standard exposure, with their intervals; simulated raters are marked."""
+    """Confusion rates of `measure.study.report`, standard exposure, with intervals; simulated raters are marked."""
     figure = Figure(figsize=(7, 2.8), dpi=110, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     for i, (style, (test, rows)) in enumerate(zip(LINES, result["rows"].items(), strict=False)):

@@ -19,6 +19,8 @@ from pyramid.device import random_from
 from pyramid.errors import InputError
 from pyramid.training.extras import fine_detail
 
+AT_ONCE = 50  # draws of a bootstrap: memory does not grow with all of them
+
 
 @dataclass
 class Gaussian:
@@ -107,9 +109,12 @@ def bootstrap_interval(
 
     values: (N,) or (N, K), one row an image; statistic: means (K,) or (draws, K) -> a number or (draws,).
     """
-    values = values.double()
-    chosen = torch.randint(len(values), (draws, len(values)), generator=torch.Generator().manual_seed(seed))
-    resampled = statistic(values[chosen].mean(1))  # (draws,)
+    values, random = values.double(), torch.Generator().manual_seed(seed)
+    means = [
+        values[torch.randint(len(values), (min(AT_ONCE, draws - i), len(values)), generator=random)].mean(1)
+        for i in range(0, draws, AT_ONCE)
+    ]
+    resampled = statistic(torch.cat(means))  # (draws,)
     low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return float(statistic(values.mean(0))), low, high
 

@@ -1,0 +1,12 @@
+from otter.test_files import test_case
+
+OK_FORMAT = False
+
+name = "a2_3"
+points = 2
+
+@test_case(points=None, hidden=False)
+def test_visible(to_level):
+    from pyramid.course.a2_to_level import ASSIGNMENT
+    from pyramid.course.engine import check
+    check(ASSIGNMENT, 'What is open everywhere stays so', to_level, seed=3)

@@ -1,0 +1,12 @@
+from otter.test_files import test_case
+
+OK_FORMAT = False
+
+name = "a3_1"
+points = 2
+
+@test_case(points=None, hidden=False)
+def test_visible(generator_block):
+    from pyramid.course.a3_generator_block import ASSIGNMENT
+    from pyramid.course.engine import check
+    check(ASSIGNMENT, 'Closed features may be anything', generator_block, seed=1)

@@ -1,0 +1,110 @@
+"""Students' notebooks are what otter-assign makes of the masters, without solutions; masters are as they should be."""
+
+import ast
+import re
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import pytest
+from otter.execute import Checker
+from students import answer_cell
+
+from pyramid.course.assignments import MASTERS, STUDENTS, TESTS, make_student_versions, masters
+
+NAMES = [path.stem for path in masters()]
+EACH = pytest.mark.parametrize("name", NAMES)
+QUESTION = r"check\(ASSIGNMENT, ['\"](.+)['\"], .+, seed=(\d+)\)"
+
+
+def cells(path) -> list[tuple[str, str]]:
+    return [(cell.cell_type, cell.source) for cell in nbformat.read(path, as_version=4).cells]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("students")
+    make_student_versions(folder)
+    return folder
+
+
+def test_there_are_eight():
+    assert [name[:2] for name in NAMES] == [f"a{i}" for i in range(1, 9)]
+    assert sorted(path.stem for path in STUDENTS.glob("*.ipynb")) == NAMES
+
+
+@EACH
+def test_a_student_version_is_what_its_master_gives(name, made):
+    assert cells(STUDENTS / f"{name}.ipynb") == cells(made / f"{name}.ipynb"), "run: python -m pyramid assign"
+
+
+def test_the_tests_beside_them_are_what_the_masters_give(made):
+    ours, theirs = ({path.name: path.read_text() for path in (place / TESTS).iterdir()} for place in (STUDENTS, made))
+    assert ours == theirs, "run: python -m pyramid assign"
+
+
+def solution_lines(name: str) -> set[str]:
+    """Lines of a master's solution that are long enough to be recognised."""
+    body = re.findall(r"# BEGIN SOLUTION.*?\n(.*?)# END SOLUTION", answer_cell(MASTERS / f"{name}.ipynb"), re.S)
+    return {line.strip() for part in body for line in part.splitlines() if len(line.strip()) > 12}
+
+
+@EACH
+def test_a_student_version_holds_no_solution(name):
+    text = "\n".join(source for _, source in cells(STUDENTS / f"{name}.ipynb"))
+    assert solution_lines(name)
+    assert not [line for line in solution_lines(name) if line in text]
+    assert "SOLUTION" not in text and "seed=" not in text
+
+
+def checked(name: str, notebook: Path) -> list[str]:
+    """What otter says of a notebook's functions, one message a check that a student sees."""
+    names = {}
+    exec(answer_cell(notebook), names)
+    number = name.split("_")[0]
+    files = [Checker.check(str(f), None, global_env=names) for f in sorted((STUDENTS / TESTS).glob(f"{number}_*.py"))]
+    return [case.message for file in files for case in file.test_case_results]
+
+
+@EACH
+def test_a_stub_fails_every_check_and_the_solution_none(name):
+    stub, solution = (checked(name, folder / f"{name}.ipynb") for folder in (STUDENTS, MASTERS))
+    assert len(stub) == len(solution) == len(import_module(f"pyramid.course.{name}").ASSIGNMENT.questions)
+    assert all(
+        message.endswith("Wrong: There is nothing here yet; write the function and run the cell again.")
+        for message in stub
+    )
+    assert all("passed" in message for message in solution)
+
+
+@EACH
+def test_a_master_asks_every_question_twice_with_other_seeds(name):
+    assignment = import_module(f"pyramid.course.{name}").ASSIGNMENT
+    assert assignment.name == name
+    asked = [
+        match.groups() for _, source in cells(MASTERS / f"{name}.ipynb") for match in re.finditer(QUESTION, source)
+    ]
+    seen, hidden = asked[::2], asked[1::2]
+    assert [title for title, _ in seen] == [title for title, _ in hidden] == list(assignment.questions)
+    assert not {seed for _, seed in seen} & {seed for _, seed in hidden}
+    for number, (title, seed) in enumerate(seen, 1):
+        test = (STUDENTS / TESTS / f"{name[:2]}_{number}.py").read_text(encoding="ascii")
+        assert re.findall(QUESTION, test) == [(title, seed)]
+
+
+@EACH
+def test_a_master_says_what_a_student_needs(name):
+    texts = [source for kind, source in cells(MASTERS / f"{name}.ipynb") if kind == "markdown"]
+    assert re.search(r"\*\*You need:\*\* notebook", texts[0]) and re.search(r"[Aa]bout \d+ minutes", texts[0])
+    assert len(re.search(r"\*\*Difficulty:\*\* ([●○]+)", texts[0])[1]) == 3
+    together = "\n".join(texts)
+    assert "$$" in together and together.count("<details>") >= 2
+    assert ast.parse(answer_cell(STUDENTS / f"{name}.ipynb"))
+
+
+def test_making_them_twice_gives_the_same_files(made, tmp_path):
+    make_student_versions(tmp_path)
+    first, second = (
+        {p.relative_to(f): p.read_bytes() for f in [folder] for p in f.rglob("*.*")} for folder in (made, tmp_path)
+    )
+    assert first == second
