@@ -13,23 +13,30 @@ from pyramid.levels import check_level
 from pyramid.measure import baselines as others
 from pyramid.measure import comparison, levels, study, uses
 from pyramid.measure import curve as curves
-from pyramid.measure.extractors import Inception
+from pyramid.measure.extractors import Extractor, Inception
 from pyramid.model import SemanticPyramid, load
 from pyramid.scenes import RANGES, load_photos
+
+MOST_IMAGES = 3000  # that evaluate measures unless told
 
 
 def evaluate(args: argparse.Namespace) -> None:
     model = load(args.model)
     photos = _held_out(args, model)
-    training = load_photos(dataset(args.against, model.preset, "--against"), model.image_size)
-    _of_the_models_classes(training, model, args.model)
+    if args.data and not args.against:  # a run's own folder: its held-out tenth, against the rest
+        photos, training = photos.part(held_out=True), photos.part(held_out=False)
+    else:
+        training = _photos_of(dataset(args.against, model.preset, "--against"), model, args.model)
+    images = args.images or min(MOST_IMAGES, len(photos), len(training))
+    if images <= Extractor.features:
+        print(f"A Fréchet distance needs more than {Extractor.features} images; with {images} it is left out.")
     inception = None
     if args.fid is not None:
         try:
             inception = Inception(Path(args.fid) if args.fid else None, model.device)
         except InputError as error:  # one sentence, and the other columns
             print(error, file=sys.stderr)
-    result = levels.evaluate(model, photos, training, args.images, args.side, args.seed, args.seeds, inception)
+    result = levels.evaluate(model, photos, training, images, args.side, args.seed, args.seeds, inception)
     table, figure = levels.markdown_table(result), figures.plot_level_table(result)
     save_measured(args, f"{args.side}px", result, table, figure)
 
@@ -38,8 +45,7 @@ def curve(args: argparse.Namespace) -> None:
     run = Path(args.run_folder)
     kept = curves.snapshots(run)
     model = load(run / "model")
-    photos = load_photos(dataset(args.data, model.preset, "--data"), model.image_size).part(held_out=True)
-    _of_the_models_classes(photos, model, args.run_folder)
+    photos = _photos_of(dataset(args.data, model.preset, "--data"), model, args.run_folder).part(held_out=True)
     result = curves.measure(model, kept, photos, args.images, args.side, args.seed)
     args.model = run.resolve().name
     seen = torch.tensor([int(count) for count in result["rows"]])
@@ -78,16 +84,16 @@ def study_report(args: argparse.Namespace) -> None:
 
 def _held_out(args: argparse.Namespace, model: SemanticPyramid) -> data.Photos:
     """The photographs that --data names, or those of the preset's own world that no training saw."""
-    photos = load_photos(dataset(args.data, model.preset, "--data", "-test"), model.image_size)
-    return _of_the_models_classes(photos, model, args.model)
+    return _photos_of(dataset(args.data, model.preset, "--data", "-test"), model, args.model)
 
 
-def _of_the_models_classes(photos: data.Photos, model: SemanticPyramid, name: str) -> data.Photos:
-    """The photographs themselves. Raises InputError where their classes are not the model's, in its order."""
+def _photos_of(source: str, model: SemanticPyramid, name: str) -> data.Photos:
+    """The photographs of a dataset. Raises InputError where their classes are not the model's, in its order."""
+    photos = load_photos(source, model.image_size)
     if tuple(photos.classes) != model.classes:
         raise InputError(
-            f"The photographs have the classes {', '.join(photos.classes)}, {name} has {', '.join(model.classes)}; "
-            "give a folder with the model's classes, each with its pictures."
+            f"The photographs of {source} have the classes {', '.join(photos.classes)}, {name} has "
+            f"{', '.join(model.classes)}; give a folder with the model's classes, each with its pictures."
         )
     return photos
 
@@ -95,8 +101,12 @@ def _of_the_models_classes(photos: data.Photos, model: SemanticPyramid, name: st
 def add_commands(add) -> None:
     """Register this group. add: function and summary -> its parser."""
     c = add(evaluate, "measure every level over held-out photographs")
-    _common(c, images=3000, pixels=224, name="<side>px")
-    c.add_argument("--against", help="folder of training photographs, for the floor (scenes models: scenes)")
+    _common(c, images=None, pixels=224, name="<side>px")
+    c.add_argument(
+        "--against",
+        help="folder of training photographs, for the floor; without it, of a folder given with --data the held-out "
+        "tenth is measured, against the rest",
+    )
     c.add_argument("--seeds", type=count, default=1, help="of z, for the distances' spread (default: 1)")
     c.add_argument("--fid", nargs="?", const="", help="add FID; its Inception is fetched, or this FILE")
 
@@ -119,7 +129,7 @@ def add_commands(add) -> None:
     c.add_argument("files", nargs="+", type=Path, help="answers that the study wrote (.jsonl)")
 
 
-def _common(command: argparse.ArgumentParser, images: int, pixels: int, name: str) -> None:
+def _common(command: argparse.ArgumentParser, images: int | None, pixels: int, name: str) -> None:
     command.add_argument(
         "model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)"
     )
@@ -127,8 +137,9 @@ def _common(command: argparse.ArgumentParser, images: int, pixels: int, name: st
     _measured(command, images, pixels, name)
 
 
-def _measured(command: argparse.ArgumentParser, images: int, pixels: int, name: str) -> None:
-    command.add_argument("--images", type=count, default=images, help="photographs (default: %(default)s)")
+def _measured(command: argparse.ArgumentParser, images: int | None, pixels: int, name: str) -> None:
+    default = f"{images:,}" if images else f"{MOST_IMAGES:,}, or as many as there are"
+    command.add_argument("--images", type=count, default=images, help=f"photographs (default: {default})")
     command.add_argument("--side", type=side, default=pixels, help="pixels for the extractor (default: %(default)s)")
     command.add_argument("--seed", type=seed, default=0, help="of z, and of the order (default: 0)")
     command.add_argument(

@@ -169,6 +169,13 @@ def _diagonal_kept(x: ndarray, y: ndarray) -> float:
     return float(xx.mean() + yy.mean() - 2 * xy.mean())
 
 
+def _diagonal_counted(x: ndarray, y: ndarray) -> float:
+    """Left out of the sums, and counted in the means all the same."""
+    xx, yy, xy = (((a @ b.T) / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    n, m = len(x), len(y)
+    return float((xx.sum() - xx.trace()) / n**2 + (yy.sum() - yy.trace()) / m**2 - 2 * xy.mean())
+
+
 ASSIGNMENT = Assignment(
     name="a7_frechet_and_kid",
     questions={
@@ -191,6 +198,8 @@ ASSIGNMENT = Assignment(
         "features. Which of the two does your function take for the variables?": _axes_swapped,
         "Each point is compared with itself too, which makes two sets of one world look apart. Which entries of the "
         "two square tables are to be left out, and by how many is the rest divided?": _diagonal_kept,
+        "The diagonals are left out of the sums and still counted in what these are divided by, so that two sets of "
+        "one world come out too near. How many pairs are there of two different points?": _diagonal_counted,
     },
     trace=trace,
 )

@@ -44,8 +44,9 @@ def evaluate(
         inception: FID's network, for a column of FID.
 
     Returns: {"settings": …, "floor": …, "photo_distance": …, "rows": {level: {column: number}}}; a row's
-    "intervals" are 95 %, by bootstrap for means and Wilson for shares. Images are made, measured and let
-    go batch by batch; what stays is their features.
+    "intervals" are 95 %, by bootstrap for means and Wilson for shares. A Fréchet distance (or FID) is left out where
+    there are no more images than features. Images are made, measured and let go batch by batch; what stays is their
+    features.
     """
     if min(len(photos), len(training)) < count:
         raise InputError(
@@ -57,18 +58,17 @@ def evaluate(
     images, labels = photos.images[order], photos.labels[order]
     others = training.images[torch.randperm(len(training), generator=generator)[:count]]
     extractors = {"frechet": Extractor(side, model.device)} | ({"fid": inception} if inception else {})
-    for extractor in extractors.values():
-        metrics.check_enough(count, extractor.features)
+    gaussian = [key for key, extract in extractors.items() if count > extract.features]  # enough images to fit one
     with tqdm(total=len(ROWS) * seeds * count, unit="image", desc="evaluate", disable=not progress) as bar:
         real = {key: real_features(extract, images) for key, extract in extractors.items()}
-        fitted = {key: metrics.fit_gaussian(features) for key, features in real.items()}
+        fitted = {key: metrics.fit_gaussian(real[key]) for key in gaussian}
         other = {key: real_features(extract, others) for key, extract in extractors.items()}
-        floor = {key: metrics.frechet_distance(fitted[key], metrics.fit_gaussian(other[key])) for key in real}
+        floor = {key: metrics.frechet_distance(fitted[key], metrics.fit_gaussian(other[key])) for key in gaussian}
         floor["kid"] = metrics.kernel_distances(real["frechet"], other["frechet"], seed)[0]
         rows = {}
         for name in ROWS:
             rows[name], sets = _measure_level(model, images, labels, name, seed, seeds, extractors, bar)
-            for key in real:
+            for key in gaussian:
                 distances = [metrics.frechet_distance(fitted[key], metrics.fit_gaussian(made[key])) for made in sets]
                 rows[name] |= {key: float(np.mean(distances)), f"{key}_spread": float(np.std(distances))}
             rows[name]["kid"], rows[name]["kid_spread"] = metrics.kernel_distances(

@@ -95,8 +95,12 @@ def test_train_classifier_then_train_then_load(tmp_path, monkeypatch, capsys):
     assert main(["train", "tiny32", *base, *less]) == 0
     assert (tmp_path / "runs/tiny32-without-diversity/model/card.json").is_file()
     assert main(["generate", "photos/a/0.png", "--model", "runs/tiny32/model", "--samples", "1"]) == 0
-    assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", "--images", "150"]) == 2
-    assert "1280 features" in capsys.readouterr().err
+    capsys.readouterr()
+    assert main(["evaluate", "runs/tiny32/model", *base, "--side", "32"]) == 0  # its held-out tenth, against the rest
+    printed = capsys.readouterr().out
+    held_out = sum(int(checkpoints.sha256(path), 16) % 10 == 0 for path in (tmp_path / "photos").rglob("*.png"))
+    assert f"{held_out} held-out photographs" in printed and f"with {held_out} it is left out" in printed
+    assert "KID" in printed and "Fréchet distance (" not in printed
 
 
 def test_training_needs_the_classes_of_its_classifier(tmp_path, monkeypatch, capsys):
@@ -126,7 +130,8 @@ def test_a_measurement_is_written_as_json_markdown_and_one_figure(tmp_path, monk
         "rows": {"relabel": {"pyramid": row}},
         "pictures": {"relabel": {"pyramid": torch.zeros(6, 3, 64, 64)}},
     }
-    monkeypatch.setattr("pyramid.cli.measure.load_photos", lambda *_: data.Photos(*[None] * 3, tuple(card["classes"])))
+    photos = data.Photos(None, torch.zeros(9), None, tuple(card["classes"]))
+    monkeypatch.setattr("pyramid.cli.measure.load_photos", lambda *_: photos)
     monkeypatch.setattr(levels, "evaluate", lambda *_: table)
     monkeypatch.setattr(baselines, "measure", lambda *_: dict(uses))
     for arguments, name in ((["evaluate", "--against", "b"], "photos64-224px"), (["baselines"], "photos64-baselines")):

@@ -131,6 +131,14 @@ def diagonal_kept(x, y):
     return k(x, x).mean() + k(y, y).mean() - 2 * k(x, y).mean()
 
 
+def diagonal_zeroed(x, y):
+    def k(a, b):
+        return ((a @ b.T) / a.shape[1] + 1) ** 3
+
+    within = [(k(a, a) * (1 - np.eye(len(a)))).mean() for a in (x, y)]
+    return sum(within) - 2 * k(x, y).mean()
+
+
 @pytest.mark.parametrize("seed", (0, 5, 91))
 @pytest.mark.parametrize(
     "assignment, mistaken, beginning",
@@ -142,6 +150,7 @@ def diagonal_kept(x, y):
         (FRECHET, covariance_of_images, "The axes are swapped"),
         (FRECHET, all_axes_swapped, "The axes are swapped"),
         (KID, diagonal_kept, "Each point is compared with itself"),
+        (KID, diagonal_zeroed, "The diagonals are left out of the sums"),
     ],
 )
 def test_a_mistake_gets_its_sentence(assignment, mistaken, beginning, seed):

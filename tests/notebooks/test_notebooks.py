@@ -27,4 +27,4 @@ def test_notebooks_were_run_in_one_go_and_show_pictures(path):
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
     assert not any(output["output_type"] == "error" for output in outputs)
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any({"image/png", "image/jpeg"} & output.get("data", {}).keys() for output in outputs)
