@@ -28,8 +28,10 @@ def evaluate(args: argparse.Namespace) -> None:
     else:
         training = _photos_of(dataset(args.against, model.preset, "--against"), model, args.model)
     images = args.images or min(MOST_IMAGES, len(photos), len(training))
-    if images <= Extractor.features:
-        print(f"A Fréchet distance needs more than {Extractor.features} images; with {images} it is left out.")
+    wanted = {"A Fréchet distance": Extractor} | ({"FID": Inception} if args.fid is not None else {})
+    for title, extractor in wanted.items():
+        if images <= extractor.features:
+            print(f"{title} needs more than {extractor.features} images; with {images} it is left out.")
     inception = None
     if args.fid is not None:
         try:

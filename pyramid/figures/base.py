@@ -37,7 +37,6 @@ class Shown:
     def __init__(self, figure: Figure, numbers: bool = True):
         self.text = describe(figure, numbers)
         picture = Image.open(io.BytesIO(png(figure))).convert("RGB")
-        self.size = picture.size
         stream = io.BytesIO()
         if any(np.ndim(image.get_array()) == 3 for axes in figure.axes for image in axes.images):
             self.kind = "image/jpeg"
