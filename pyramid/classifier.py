@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from pyramid.device import constant
 from pyramid.levels import CHANNELS, CONV_LEVELS, CONVOLUTIONS, FC_UNITS, LEVELS, depth
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in [0, 1]
@@ -22,8 +23,7 @@ def normalise(images: Tensor) -> Tensor:
 
     The one place of the project where input is normalised. images: (B, 3, H, W).
     """
-    mean = images.new_tensor(IMAGENET_MEAN).view(1, 3, 1, 1)
-    std = images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+    mean, std = (constant(v, images.device).to(images.dtype).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
     return ((images + 1) / 2 - mean) / std
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pyramid.checkpoints import CACHE
+from pyramid.device import constant
 from pyramid.errors import InputError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -277,12 +278,13 @@ def flip(images: Tensor, chosen: Tensor) -> Tensor:
 
 def luminance(images: Tensor) -> Tensor:
     """Luma of ITU-R BT.601. images: (B, 3, H, W); returns (B, 1, H, W)."""
-    return (images * images.new_tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    weights = constant((0.299, 0.587, 0.114), images.device).to(images.dtype)
+    return (images * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def sobel(grey: Tensor) -> Tensor:
     """Slopes to the right and downwards in units a pixel, by Sobel's operator. (B, 1, H, W) -> (B, 2, H, W)."""
-    across = grey.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
+    across = constant((-1, 0, 1, -2, 0, 2, -1, 0, 1), grey.device).to(grey.dtype).view(3, 3) / 4
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     return F.conv2d(padded, torch.stack([across, across.T])[:, None])
 

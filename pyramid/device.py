@@ -1,8 +1,10 @@
 """Where to compute and in which precision."""
 
 from contextlib import contextmanager
+from functools import cache
 
 import torch
+from torch import Tensor
 
 from pyramid.errors import InputError
 
@@ -32,6 +34,12 @@ def autocast(device: torch.device) -> torch.autocast:
     """Mixed precision for the networks; losses and penalties are computed in float32 outside it."""
     dtype = autocast_dtype(device)
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+@cache
+def constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
+    """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy."""
+    return torch.tensor(values, device=device)
 
 
 def random_from(seed: int) -> torch.Generator:

@@ -133,7 +133,14 @@ SLIM = {
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("photos64", 64),
+        Preset(
+            "photos64",
+            64,
+            generator_channels=(256, 256, 320, 320, 224, 112, 48),
+            discriminator_channels=(96, 192, 288, 320),
+            batch=64,
+            images=360_000,
+        ),
         Preset(
             "photos32",
             32,

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from pyramid.checkpoints import read_card, released
@@ -72,6 +73,14 @@ def test_the_readmes_metrics_are_those_of_the_card():
         columns = dict(zip(card["open level"], card[name], strict=True))
         assert columns["Fréchet distance (EfficientNet-lite0)"].startswith(f"{distance} ±")
         assert (judge, psnr) == (columns["class agreement (judge)"], columns["RGB PSNR, dB"])
+
+
+def test_the_two_seeds_of_the_recipe_are_those_of_their_runs():
+    seeds = json.loads(read(ROOT / "data/runs/photos32-seeds.json"))["seeds"]
+    rows = {row[0]: row[1:] for row in table_rows(read(ROOT / "docs/results.md")) if row[0].startswith("seed ")}
+    assert rows == {f"seed {seed}": [f"{v:.0f}" for v in row["lite0"].values()] for seed, row in seeds.items()}
+    apart = [abs(np.log(a / b)) for a, b in zip(*(row["lite0"].values() for row in seeds.values()), strict=True)]
+    assert [round(100 * np.expm1(apart[i])) for i in (1, 2, 3)] == [15, 10, 10] and max(apart[:1] + apart[4:]) < 0.08
 
 
 def test_a_term_has_one_name_everywhere():

@@ -4,7 +4,6 @@ from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
@@ -19,14 +18,23 @@ if TYPE_CHECKING:
 YOUNG = 0.05  # of the images so far: the most that a half-life may be, since a young generator is soon out of date
 
 
-def exponential_average(generator: Generator, preset: Preset) -> AveragedModel:
-    """Parameters averaged with the preset's half-life in images, or YOUNG of those seen; buffers copied."""
+def exponential_average(generator: Generator) -> AveragedModel:
+    """The average at its beginning: the generator itself."""
+    return AveragedModel(generator)
 
-    def update(averaged: list, current: list, steps: Tensor | int) -> None:
-        half_life = min(preset.ema_half_life, max(YOUNG * int(steps) * preset.batch, 1.0))
-        torch._foreach_lerp_(averaged, current, 1 - 0.5 ** (preset.batch / half_life))
 
-    return AveragedModel(generator, multi_avg_fn=update)
+@torch.no_grad()
+def update_average(average: AveragedModel, generator: Generator, preset: Preset) -> None:
+    """Take one step's weights into the average, with the preset's half-life in images, or YOUNG of those seen.
+
+    Buffers are copied. `AveragedModel.update_parameters` does the same, but asks the device for its count of steps,
+    for which a graphics card has to come to rest.
+    """
+    half_life = min(preset.ema_half_life, YOUNG * int(average.n_averaged) * preset.batch)
+    weight = 1 - 0.5 ** (preset.batch / half_life) if half_life else 1.0
+    torch._foreach_lerp_([*average.module.parameters()], [*generator.parameters()], weight)
+    torch._foreach_copy_([*average.module.buffers()], [*generator.buffers()])
+    average.n_averaged += 1
 
 
 @torch.no_grad()

@@ -110,7 +110,7 @@ def convert(path: Path) -> bytes:
                 weight, bias = _for_our_input(weight, bias.reshape(-1))
             state |= {f"features.{index}.weight": weight, f"features.{index}.bias": bias.reshape(-1)}
             index += 2 + (name in pools)  # the convolution, its ReLU, a pool
-        return save(state)
+        return save({name: value.half() for name, value in state.items()})
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a VGG-16's .caffemodel.") from None
     except (ValueError, KeyError, StopIteration, struct.error, RuntimeError, TypeError):

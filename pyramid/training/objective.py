@@ -25,7 +25,7 @@ from pyramid.training.extras import EXTRAS, Made
 from pyramid.training.sampling import DRAW_NAMES, Batch
 
 Terms = dict[str, Callable[[], Tensor]]  # name -> the term, not yet computed
-Weights = dict[str, float | tuple[float, ...]]  # name -> one number, or one a level
+Weights = dict[str, float | tuple[float, ...] | Tensor]  # name -> one number, or one a level
 Features = dict[str, Tensor]  # level -> (B, C, h, w) or (B, C)
 LATE = ("retrieval", "part", "other_label", "other_layout")  # terms that a generator without training cannot bear
 
@@ -156,17 +156,26 @@ def extra_terms(made: Made) -> Terms:
     return {name: partial(term, made) for name, term in EXTRAS.items()}
 
 
+def ramp(p: Preset, images: int) -> float:
+    """How far the terms of LATE have come in after so many images, linearly over the preset's `late`: 0 … 1."""
+    start, end = (share * p.images for share in p.late)
+    return min(max((images - start) / (end - start), 0.0), 1.0) if end > start else float(images >= end)
+
+
 def weights(p: Preset, images: int) -> Weights:
     """The weight of every term after so many images: one number, or one a level.
 
-    The terms of LATE come in over the preset's `late`, from nothing; R1, computed now and then, is so much the heavier.
+    The terms of LATE come in by `ramp`; R1, computed now and then, is so much the heavier.
     """
-    start, end = (share * p.images for share in p.late)
-    ramp = min(max((images - start) / (end - start), 0.0), 1.0) if end > start else float(images >= end)
-    table = {name: getattr(p, name) for name in TERMS} | {"r1": p.r1 / 2 * p.r1_every}
+    late, table = ramp(p, images), full_weights(p)
     for name in LATE:
-        table[name] = tuple(ramp * w for w in table[name]) if isinstance(table[name], tuple) else ramp * table[name]
+        table[name] = tuple(late * w for w in table[name]) if isinstance(table[name], tuple) else late * table[name]
     return table
+
+
+def full_weights(p: Preset) -> Weights:
+    """The weights once the terms of LATE are in."""
+    return {name: getattr(p, name) for name in TERMS} | {"r1": p.r1 / 2 * p.r1_every}
 
 
 def compute(terms: Terms, weight: Weights) -> dict[str, Tensor]:
@@ -176,7 +185,7 @@ def compute(terms: Terms, weight: Weights) -> dict[str, Tensor]:
 
 def total(values: dict[str, Tensor], weight: Weights) -> Tensor:
     """The weighted sum of the terms: the one place where weights come in."""
-    return sum((value * value.new_tensor(weight[name])).sum() for name, value in values.items())
+    return sum((value * torch.as_tensor(weight[name], device=value.device)).sum() for name, value in values.items())
 
 
 def mean(values: Iterable[Tensor]) -> Tensor:

@@ -94,27 +94,25 @@ class Sampler:
         chosen = self._draw_pairs(half, random).to(device)
         mirrored = (torch.rand(half, generator=random) < 0.5).to(device)
         references = flip(from_bytes(self.photos.images[chosen]), mirrored)
-        drawn = draw_masks(half, p.image_size, p.shares, random)
+        drawn = draw_masks(half, p.image_size, p.shares, random, device)
         real_labels = self.photos.labels[chosen]
         other = torch.randint(1, max(classes, 2), (half,), generator=random).to(device)
-        relabelled = drawn.relabelled.to(device) & (classes > 1)
+        relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
-        composed = drawn.composed.to(device)
-        part = composed.flatten(1).any(1)  # a composed part comes under its own label
+        part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
         labels = torch.where(part, Batch.of_another_pair(real_labels), judged)
         z = torch.randn(2 * half, self.z_size, generator=random).to(device)
         reach = int(p.image_size * p.shift)
-        region = drawn.region.to(device)
-        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~region
+        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~drawn.region
         others = torch.randint(len(self.labels), (OTHERS,), generator=random).to(device)
         return Batch(
             references=references.contiguous(memory_format=torch.channels_last),
             real_labels=real_labels,
-            masks={name: Batch.both_z(m.to(device)) for name, m in drawn.masks.items()},
-            level=drawn.level.to(device),
-            alone=drawn.alone.to(device),
-            composed=composed,
-            region=region,
+            masks={name: Batch.both_z(m) for name, m in drawn.masks.items()},
+            level=drawn.level,
+            alone=drawn.alone,
+            composed=drawn.composed,
+            region=drawn.region,
             relabelled=relabelled,
             labels=Batch.both_z(labels),
             judged=Batch.both_z(judged),
@@ -132,8 +130,12 @@ class Sampler:
         return torch.stack([first, second], 1).flatten()
 
 
-def draw_masks(batch: int, image_size: int, shares: MaskShares, random: torch.Generator) -> MaskDraw:
-    """Draw training masks on the CPU, every sample by itself; two adjacent ones share the level.
+def draw_masks(
+    batch: int, image_size: int, shares: MaskShares, random: torch.Generator, device: torch.device | str = "cpu"
+) -> MaskDraw:
+    """Draw training masks, every sample by itself; two adjacent ones share the level.
+
+    The numbers are drawn on the CPU, the maps made of them on the device.
 
     Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
     inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
@@ -153,7 +155,7 @@ def draw_masks(batch: int, image_size: int, shares: MaskShares, random: torch.Ge
     chosen[torch.arange(batch), level] = 1.0
     amounts = torch.rand(batch, len(LEVELS), generator=random) * chosen
     everywhere = torch.where(is_several[:, None], amounts, one) * (~is_closed)[:, None]  # (B, 7)
-    open_part = random_regions(batch, image_size, random)  # (B, 1, S, S)
+    open_part = random_regions(batch, image_size, random, device)  # (B, 1, S, S)
     finer = torch.arange(len(LEVELS))[None] < level[:, None]  # (B, 7)
     partial = (finer & is_region[:, None]).float()
 
@@ -164,12 +166,12 @@ def draw_masks(batch: int, image_size: int, shares: MaskShares, random: torch.Ge
     compose = is_region & (level >= depth("conv3")) & (level <= depth("conv5")) & ~relabelled
     compose &= torch.rand(batch, generator=random) < shares.compose
     return MaskDraw(
-        masks=_mask_pyramid(everywhere, partial, open_part),
-        level=torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, level)),
-        alone=~(is_closed | is_several | is_region),
-        relabelled=relabelled,
-        composed=(1 - open_part) * compose.view(-1, 1, 1, 1),
-        region=is_region,
+        masks=_mask_pyramid(everywhere.to(device), partial.to(device), open_part),
+        level=torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, level)).to(device),
+        alone=~(is_closed | is_several | is_region).to(device),
+        relabelled=relabelled.to(device),
+        composed=(1 - open_part) * compose.to(device).view(-1, 1, 1, 1),
+        region=is_region.to(device),
     )
 
 
@@ -202,16 +204,16 @@ def _mask_pyramid(everywhere: Tensor, partial: Tensor, open_part: Tensor) -> dic
     return pyramid
 
 
-def random_regions(batch: int, size: int, random: torch.Generator) -> Tensor:
+def random_regions(batch: int, size: int, random: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
     """Where type 2 lets fine levels pass: outside, or for one in four inside, of a box or an ellipse.
 
     Sides from 0.25 to 0.8 of the image, anywhere in it. Returns (B, 1, size, size) of 0 and 1.
     """
-    extent = 0.25 + 0.55 * torch.rand(batch, 2, generator=random)  # (B, 2): height, width
-    start = torch.rand(batch, 2, generator=random) * (1 - extent)
-    shape = torch.rand(batch, 2, generator=random)
+    extent, start, shape = (torch.rand(batch, 2, generator=random).to(device) for _ in range(3))
+    extent = 0.25 + 0.55 * extent  # (B, 2): height, width
+    start = start * (1 - extent)
     box = masks.box(torch.cat([start.flip(1), (start + extent).flip(1)], 1), size) > 0  # left, top, right, bottom
-    place = (torch.arange(size) + 0.5) / size
+    place = (torch.arange(size, device=device) + 0.5) / size
     away = (place[None, None] - (start + extent / 2)[..., None]).abs() / (extent / 2)[..., None]  # (B, 2, S)
     ellipse = (away[:, 0, :, None].square() + away[:, 1, None, :].square() <= 1)[:, None]
     inside = torch.where((shape[:, 0] < 0.5).view(-1, 1, 1, 1), ellipse, box)  # (B, 1, S, S)

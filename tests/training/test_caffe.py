@@ -79,7 +79,7 @@ def test_converted_features_are_those_of_the_blobs(legacy, tmp_path):
         x = F.max_pool2d(x, 2)
     with torch.no_grad():
         conv5 = classifier.pyramid_of_normalised(normalise(images))["conv5"]
-    torch.testing.assert_close(conv5, x, rtol=1e-3, atol=1e-3 * float(x.abs().max()))
+    torch.testing.assert_close(conv5, x, rtol=1e-2, atol=1e-2 * float(x.abs().max()))  # kernels in half precision
 
 
 def test_its_convolutions_can_begin_a_classifier(tmp_path):
@@ -88,7 +88,7 @@ def test_its_convolutions_can_begin_a_classifier(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(caffe.convert(tmp_path / "m.caffemodel"))
     classifier = Classifier(2, 32, CHANNELS, units=5)
     imagenet.load_convolutions(classifier, tmp_path / "m.safetensors")
-    np.testing.assert_allclose(classifier.features[2].weight.detach().numpy(), arrays["conv1_2"][0], rtol=1e-6)
+    np.testing.assert_allclose(classifier.features[2].weight.detach().numpy(), arrays["conv1_2"][0], rtol=1e-3)
 
 
 def test_fields_by_hand():

@@ -51,7 +51,7 @@ def test_converted_convolutions_compute_what_the_package_s_do(tmp_path):
     convolutions = [m for m in classifier.features if isinstance(m, torch.nn.Conv2d)]
     assert len(convolutions) == 13
     for i, layer in enumerate(convolutions):
-        kernel, bias = content["VGG16_0"][f"Conv_{i}"].values()
+        kernel, bias = (a.astype(np.float16).astype(np.float32) for a in content["VGG16_0"][f"Conv_{i}"].values())
         patch = np.random.default_rng(i).standard_normal((3, 3, kernel.shape[2]), dtype=np.float32)
         expected = np.einsum("yxi,yxio->o", patch, kernel) + bias
         got = layer(torch.from_numpy(patch).permute(2, 0, 1)[None])[0, :, 1, 1]

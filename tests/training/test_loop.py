@@ -18,7 +18,7 @@ from pyramid.generator import Generator
 from pyramid.levels import LEVELS
 from pyramid.presets import GOES_WITH, PRESETS, TERMS, MaskShares, without
 from pyramid.training import Run, extras, objective, train
-from pyramid.training.averaging import averaged_generator
+from pyramid.training.averaging import averaged_generator, update_average
 from pyramid.training.extras import Made
 from pyramid.training.record import Metrics
 from pyramid.training.sampling import DRAW_NAMES
@@ -287,7 +287,8 @@ def test_the_average_of_a_young_generator_is_a_short_one():
     run.ema.n_averaged.fill_(4)
     run.ema.module.to_rgb.bias.data.fill_(1.0)
     run.generator.to_rgb.bias.data.fill_(0.0)
-    run.ema.update_parameters(run.generator)
+    update_average(run.ema, run.generator, run.preset)
+    assert run.ema.n_averaged == 5
     torch.testing.assert_close(run.ema.module.to_rgb.bias.data, torch.full((3,), 0.5**5))
 
 
