@@ -1,7 +1,8 @@
-"""Commands that measure: evaluate, curve, applications, compare, baselines, study-report."""
+"""Commands that measure: evaluate, curve, readout, applications, compare, baselines, study-report."""
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,9 +14,11 @@ from pyramid.levels import check_level
 from pyramid.measure import baselines as others
 from pyramid.measure import comparison, levels, study, uses
 from pyramid.measure import curve as curves
+from pyramid.measure import readout as readers
 from pyramid.measure.extractors import Extractor, Inception
 from pyramid.model import SemanticPyramid, load
 from pyramid.scenes import RANGES, load_photos
+from pyramid.training import imagenet
 
 MOST_IMAGES = 3000  # that evaluate measures unless told
 
@@ -54,6 +57,21 @@ def curve(args: argparse.Namespace) -> None:
     lines = {n: torch.tensor([row["lite0"][n] for row in result["rows"].values()]) for n in levels.ROWS}
     figure = figures.plot_lines(seen, lines, "images seen", "Fréchet distance (lite0)")
     save_measured(args, "curve", result, curves.markdown_table(result), figure)
+
+
+def readout(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    if args.vgg:
+        imagenet.load_convolutions(model.classifier, args.vgg)
+    photos = _photos_of(dataset(args.data, model.preset, "--data"), model, args.model)
+    training, held_out = photos.part(held_out=False), photos.part(held_out=True)
+    fitted = min(args.images, len(training))
+    result = readers.measure(partial(_to_conv3, model), training, held_out, fitted, args.seed)
+    save_measured(args, "readout", result, readers.markdown_table(result))
+
+
+def _to_conv3(model: SemanticPyramid, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    return model.classifier.pyramid(images.to(model.device), "conv3")
 
 
 def applications(args: argparse.Namespace) -> None:
@@ -116,6 +134,14 @@ def add_commands(add) -> None:
     c.add_argument("run_folder", metavar="run", help="folder of a run, with its snapshots and its model")
     c.add_argument("--data", help="the run's training photographs: their held-out tenth is used (scenes: scenes)")
     _measured(c, images=1400, pixels=160, name="curve")
+
+    c = add(readout, "how much of a photograph a linear reader finds in the features of conv1 to conv3")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", help="the model's training photographs: the held-out tenth is read (scenes: scenes)")
+    c.add_argument("--vgg", type=Path, help="read these convolutions of convert-vgg instead of the model's")
+    c.add_argument("--images", type=count, default=2000, help="photographs to fit the reader on (default: 2,000)")
+    c.add_argument("--seed", type=seed, default=0, help="of their order (default: 0)")
+    c.add_argument("--out", help="JSON file to write, beside it .md (default: outputs/<model>-readout.json)")
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
     _common(c, 200, 160, "applications")
