@@ -1,4 +1,4 @@
-"""A6, after notebook 05: reconstruction(generated, reference, mask) -> one number, the loss of one level.
+"""A6, after notebook 06: reconstruction(generated, reference, mask) -> one number, the loss of one level.
 
 generated, reference: (B, C, h, w) with even h, w of at least 4, or (B, C) at an fc level; mask: (B, 1, h, w) or
 (B, 1), of zeros and ones. Maps are max-pooled 2x2 before they are compared (L1); a window counts only where the mask

@@ -1,4 +1,4 @@
-"""A7, after notebook 07: frechet(x, y) and kid(x, y), each of which is tried by its own questions.
+"""A7, after notebook 08: frechet(x, y) and kid(x, y), each of which is tried by its own questions.
 
 x: (N, D), y: (M, D), NumPy arrays of float64, one row an image's features; both return a number. frechet: the
 Fréchet distance of the two fitted Gaussians, with covariances over N - 1 (Heusel et al. 2017); kid: the unbiased

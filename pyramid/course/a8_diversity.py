@@ -1,4 +1,4 @@
-"""A8, after notebook 05: diversity(first, second, z1, z2) -> (B,), one value a pair of images, 1 at collapse.
+"""A8, after notebook 06: diversity(first, second, z1, z2) -> (B,), one value a pair of images, 1 at collapse.
 
 first, second: (B, 3, H, W) in [-1, 1], made from z1 and z2: (B, z_size). The bounded ratio of `pyramid.losses`:
 0.3 / (0.3 + r), where r is the mean absolute difference of the two images' `pyramid.losses.layout`, over that of

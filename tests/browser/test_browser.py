@@ -1,4 +1,4 @@
-"""A student's hands: notebooks 04, 08 and 09 in JupyterLab, in headless Chromium, with mouse, finger and keys.
+"""A student's hands: notebooks 04, 09 and 10 in JupyterLab, in headless Chromium, with mouse, finger and keys.
 
     pip install playwright && python -m pytest tests/browser
 
@@ -141,7 +141,7 @@ def test_a_slider_redraws_the_picture(run_notebook):
 
 
 def test_a_painted_region_is_repainted(run_notebook):
-    page = run_notebook("09_repainting", "canvas")
+    page = run_notebook("10_repainting", "canvas")
     canvas = page.locator("canvas").last
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
@@ -149,11 +149,11 @@ def test_a_painted_region_is_repainted(run_notebook):
     drag(page, canvas.bounding_box(), (0.35, 0.4), (0.65, 0.6))
     wait_for_change(page, before)
     no_errors(page)
-    page.screenshot(path=SHOTS / "09-painted.png")
+    page.screenshot(path=SHOTS / "10-painted.png")
 
 
 def test_a_finger_paints(run_notebook):
-    page = run_notebook("09_repainting", "canvas")
+    page = run_notebook("10_repainting", "canvas")
     canvas = page.locator("canvas").last
     canvas.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
@@ -166,11 +166,11 @@ def test_a_finger_paints(run_notebook):
     chromium.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     wait_for_change(page, before)
     no_errors(page)
-    page.screenshot(path=SHOTS / "09-finger.png")
+    page.screenshot(path=SHOTS / "10-finger.png")
 
 
 def test_a_region_is_marked_from_the_keyboard_alone(run_notebook):
-    page = run_notebook("09_repainting", "canvas")
+    page = run_notebook("10_repainting", "canvas")
     choice = page.locator("button:has-text('sliders')")
     choice.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
@@ -187,7 +187,7 @@ def test_a_region_is_marked_from_the_keyboard_alone(run_notebook):
     page.wait_for_selector("text=0.38", timeout=MINUTE)  # from 0.3 by four steps of 0.02
     wait_for_change(page, before)
     before = settled(page)
-    page.screenshot(path=SHOTS / "09-sliders.png")
+    page.screenshot(path=SHOTS / "10-sliders.png")
     page.locator("button:has-text('erase'):visible").focus()
     page.keyboard.press("Space")
     wait_for_change(page, before)  # nothing is marked any more
@@ -195,17 +195,17 @@ def test_a_region_is_marked_from_the_keyboard_alone(run_notebook):
 
 
 def test_the_study_hides_its_pair_after_a_second(run_notebook):
-    page = run_notebook("08_study", "button:has-text('start')")
+    page = run_notebook("09_study", "button:has-text('start')")
     start = page.locator("button.jupyter-button:has-text('start')")
     start.scroll_into_view_if_needed()
     start.click()
     pair = page.locator(".pair")
     pair.wait_for(state="visible", timeout=MINUTE)
     asked = time.monotonic()
-    page.screenshot(path=SHOTS / "08-pair.png")
+    page.screenshot(path=SHOTS / "09-pair.png")
     pair.wait_for(state="hidden", timeout=10_000)  # by the browser: nothing was asked of the kernel
     assert time.monotonic() - asked < 3
-    page.screenshot(path=SHOTS / "08-hidden.png")
+    page.screenshot(path=SHOTS / "09-hidden.png")
     page.locator("button.jupyter-button:has-text('the left one')").click()
     page.wait_for_selector("text=Training: the photograph was at the", timeout=MINUTE)
     page.wait_for_selector("text=(2 of 36)", timeout=MINUTE)
@@ -213,7 +213,7 @@ def test_the_study_hides_its_pair_after_a_second(run_notebook):
 
 
 def test_the_study_from_the_keyboard_alone_and_for_longer(run_notebook):
-    page = run_notebook("08_study", "button:has-text('start')")
+    page = run_notebook("09_study", "button:has-text('start')")
     longer = page.locator("button:has-text('10 s')")
     longer.scroll_into_view_if_needed()
     longer.focus()
@@ -224,7 +224,7 @@ def test_the_study_from_the_keyboard_alone_and_for_longer(run_notebook):
     pair.wait_for(state="visible", timeout=MINUTE)
     page.wait_for_timeout(3000)
     assert pair.is_visible()  # for three seconds, and seven more
-    page.screenshot(path=SHOTS / "08-keys.png")
+    page.screenshot(path=SHOTS / "09-keys.png")
     for key in "fj":
         before = asked.text_content()
         page.keyboard.press(key)
