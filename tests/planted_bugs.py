@@ -50,8 +50,8 @@ BUGS = (
     Bug(
         "learning_rates_swapped",
         "pyramid/training/loop.py",
-        "learning_rate if network is self.generator else",
-        "learning_rate if network is self.discriminator else",
+        "{self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}",
+        "{self.discriminator: preset.learning_rate, self.generator: preset.discriminator_rate}",
         "tests/training/test_objective.py::test_each_network_learns_at_its_own_rate",
     ),
     Bug(
@@ -85,7 +85,7 @@ BUGS = (
     Bug(
         "average_skipped",
         "pyramid/training/loop.py",
-        "        self.ema.update_parameters(self.generator)\n",
+        "        update_average(self.ema, self.generator, self.preset)\n",
         "",
         "tests/training/test_loop.py::test_average_is_the_exponential_one",
     ),
