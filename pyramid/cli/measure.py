@@ -26,9 +26,11 @@ MOST_IMAGES = 3000  # that evaluate measures unless told
 def evaluate(args: argparse.Namespace) -> None:
     model = load(args.model)
     photos = _held_out(args, model)
-    if args.data and not args.against:  # a run's own folder: its held-out tenth, against the rest
+    if args.data and not args.against:  # of a run's own folder the held-out tenth, against the rest
         photos, training = photos.part(held_out=True), photos.part(held_out=False)
+        others = "other photographs of the same folder"
     else:
+        others = "training photographs"
         training = _photos_of(dataset(args.against, model.preset, "--against"), model, args.model)
     images = args.images or min(MOST_IMAGES, len(photos), len(training))
     wanted = {"A Fréchet distance": Extractor} | ({"FID": Inception} if args.fid is not None else {})
@@ -41,7 +43,7 @@ def evaluate(args: argparse.Namespace) -> None:
             inception = Inception(Path(args.fid) if args.fid else None, model.device)
         except InputError as error:  # one sentence, and the other columns
             print(error, file=sys.stderr)
-    result = levels.evaluate(model, photos, training, images, args.side, args.seed, args.seeds, inception)
+    result = levels.evaluate(model, photos, training, images, args.side, args.seed, args.seeds, inception, others)
     table, figure = levels.markdown_table(result), figures.plot_level_table(result)
     save_measured(args, f"{args.side}px", result, table, figure)
 

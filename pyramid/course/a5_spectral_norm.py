@@ -41,6 +41,8 @@ def answer(function: Function, weight: Tensor, u: Tensor, steps: int) -> tuple[T
         raise Wrong(f"The divided weight is to keep its shape {tuple(weight.shape)}; it has {tuple(divided.shape)}.")
     if new.shape != u.shape:
         raise Wrong(f"The new u is to have the shape {tuple(u.shape)} of the old; it has {tuple(new.shape)}.")
+    if not all(torch.isfinite(torch.as_tensor(x)).all() for x in (divided, new)):
+        raise Wrong("The answer holds inf or nan; when is u normalised?")
     return divided, new
 
 

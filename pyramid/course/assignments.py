@@ -4,8 +4,12 @@ A master, `notebooks/assignments/master/<name>.ipynb`, is the one source. Its st
 the solution, with the checks that a student may see in `tests/`; the hidden ones are only in the master.
 """
 
+import inspect
 import shutil
 import tempfile
+import textwrap
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,6 +20,8 @@ STUDENTS = Path(__file__).resolve().parents[2] / "notebooks" / "assignments"
 MASTERS = STUDENTS / "master"
 TESTS = "tests"  # beside a student version: one file a question, <number>_<question>.py
 OTTER = "otter-grader is not installed here; `python -m pip install -r requirements.txt` brings it."
+SENTENCE = "Wrong: "  # what otter writes before the engine's sentence
+WIDTH = 80  # of what a check shows; a browser would break a longer line inside a word
 
 
 def masters() -> list[Path]:
@@ -27,12 +33,35 @@ def masters() -> list[Path]:
 
 
 def grader_for_notebook():
-    """The `otter.Notebook` that checks an assignment, whatever folder it runs in. Raises InputError without otter."""
+    """An `otter.Notebook` that checks an assignment, whatever folder it runs in, and shows just the engine's sentence.
+
+    Raises InputError without otter.
+    """
     try:
         import otter  # not with the rest: it takes seconds, and only assignments need it
     except ImportError:
         raise InputError(OTTER) from None
-    return otter.Notebook(tests_dir=str(STUDENTS / TESTS))
+
+    class Grader(otter.Notebook):
+        def check(self, question: str, global_env: dict | None = None):
+            found = super().check(question, global_env or inspect.currentframe().f_back.f_globals)
+            shown = copy(found)  # otter keeps what it found, for grading
+            shown.test_case_results = [
+                case if case.passed else replace(case, message=_lines(f"❌ {said(case.message)}"))
+                for case in found.test_case_results
+            ]
+            return shown
+
+    return Grader(tests_dir=str(STUDENTS / TESTS))
+
+
+def said(message: str) -> str:
+    """The engine's sentence and what is below it, out of otter's message of a check that failed; else the message."""
+    return message.partition(SENTENCE)[2].strip() or message.removeprefix("❌ ")
+
+
+def _lines(text: str) -> str:
+    return "\n".join(textwrap.fill(line, WIDTH) for line in text.splitlines())
 
 
 def assign(master: Path, folder: Path) -> None:

@@ -6,7 +6,10 @@ the student reads.
 """
 
 import ctypes
+import inspect
+import textwrap
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,7 +52,10 @@ class Assignment:
 
 
 def check(assignment: Assignment, question: str, function: Function, seed: int = 0) -> None:
-    """Try a function on one question. Raises `Wrong` with one sentence, and nothing else."""
+    """Try a function on one question. Raises `Wrong` with one sentence, and nothing else.
+
+    Where the function stops, lines below the sentence hold Python's own words, in which there may be its inputs.
+    """
     if not all(callable(f) for f in (function if isinstance(function, tuple) else (function,))):
         raise Wrong("The function is not there; run the cell that defines it, and keep its name.")
     try:
@@ -63,8 +69,21 @@ def check(assignment: Assignment, question: str, function: Function, seed: int =
     except NotImplementedError:
         raise Wrong("There is nothing here yet; write the function and run the cell again.") from None
     except Exception as error:
-        problem = f"It stops with {type(error).__name__}: {error}"
+        problem = stops(function, error)
     raise Wrong(typical_mistake(assignment, function, seed) or problem) from None
+
+
+def stops(function: Function, error: Exception) -> str:
+    """Says with what kind of error a function stops and in which of its lines; below that, in Python's own words."""
+    functions = function if isinstance(function, tuple) else (function,)
+    codes = [getattr(inspect.unwrap(f), "__code__", None) for f in functions]
+    files = {code.co_filename for code in codes if code}
+    theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    sentence = f"It stops with {type(error).__name__}"
+    for frame in theirs[-1:]:
+        line = textwrap.shorten(frame.line or "", 80, placeholder=" …")
+        sentence += f" in line {frame.lineno}" + f", `{line}`" * bool(line)
+    return f'{sentence}.\nPython says: "{error}"' if str(error) else f"{sentence}."
 
 
 def typical_mistake(assignment: Assignment, function: Function, seed: int) -> str | None:

@@ -10,14 +10,14 @@ from pathlib import Path
 from nbclient.exceptions import DeadKernelError
 from otter.execute import grade_notebook
 
-SENTENCE = "Wrong: "  # what otter writes before the engine's sentence
+from pyramid.course.assignments import said
 
 
 def run(notebook: Path, tests: Path) -> dict:
     """Outcome of a notebook under the test files of a folder.
 
-    Returns: questions: name -> [points, sentences], sentences for what went wrong; reason: why a cell or the whole
-    did not run, or "".
+    Returns: questions: name -> [points, sentences], sentences for what went wrong, without Python's own words, which
+    may hold a hidden input; reason: why a cell or the whole did not run, or "".
     """
     files = [str(path) for path in sorted(tests.glob("*.py"))]
     try:
@@ -28,8 +28,7 @@ def run(notebook: Path, tests: Path) -> dict:
         return {"questions": {}, "reason": f"otter could not finish: {results.catastrophic_error}."}
     questions = {}
     for name, file in results.results.items():
-        failed = [case.message for case in file.test_case_results if not case.passed]
-        sentences = [message.rpartition(SENTENCE)[2].strip() for message in failed]
+        sentences = [said(case.message).partition("\n")[0] for case in file.test_case_results if not case.passed]
         questions[name] = [float(file.score), list(dict.fromkeys(sentences))]
     return {"questions": questions, "reason": stopped(results.notebook.cells)}
 

@@ -32,13 +32,14 @@ def evaluate(
     seed: int = 0,
     seeds: int = 1,
     inception: Inception | None = None,
+    others: str = "training photographs",
     progress: bool = True,
 ) -> dict:
     """One row for each level opened alone and for everything closed, over held-out photographs.
 
     Args:
         photos: held-out photographs; `count` of them, in an order fixed by `seed`, are the references.
-        training: photographs of the training set, for the real-against-real floor.
+        training: photographs for the real-against-real floor; `others` calls them by their name in the table's note.
         side: pixels to which EfficientNet-lite0's images are resized.
         seeds: of z; with more than one, the distances of sets are means over them, beside their spread.
         inception: FID's network, for a column of FID.
@@ -50,19 +51,19 @@ def evaluate(
     """
     if min(len(photos), len(training)) < count:
         raise InputError(
-            f"There are {len(photos)} held-out and {len(training)} training photographs, fewer than the {count} "
+            f"There are {len(photos)} held-out and {len(training)} {others}, fewer than the {count} "
             "asked for; give more or lower --images."
         )
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(photos), generator=generator)[:count]
     images, labels = photos.images[order], photos.labels[order]
-    others = training.images[torch.randperm(len(training), generator=generator)[:count]]
+    second = training.images[torch.randperm(len(training), generator=generator)[:count]]
     extractors = {"frechet": Extractor(side, model.device)} | ({"fid": inception} if inception else {})
     gaussian = [key for key, extract in extractors.items() if count > extract.features]  # enough images to fit one
     with tqdm(total=len(ROWS) * seeds * count, unit="image", desc="evaluate", disable=not progress) as bar:
         real = {key: real_features(extract, images) for key, extract in extractors.items()}
         fitted = {key: metrics.fit_gaussian(real[key]) for key in gaussian}
-        other = {key: real_features(extract, others) for key, extract in extractors.items()}
+        other = {key: real_features(extract, second) for key, extract in extractors.items()}
         floor = {key: metrics.frechet_distance(fitted[key], metrics.fit_gaussian(other[key])) for key in gaussian}
         floor["kid"] = metrics.kernel_distances(real["frechet"], other["frechet"], seed)[0]
         rows = {}
@@ -77,7 +78,7 @@ def evaluate(
     settings = {
         "images": count, "seed": seed, "seeds": seeds, "side": side, "resize": "bicubic",
         "extractor": extractors["frechet"].name, "classes": list(model.classes),
-        "floor": "training photographs against the same references",
+        "floor": f"{others} against the same references",
         "paper": {"fid": PAPER, "note": "Places365, 6,000 photographs, full VGG-16: not comparable number by number"},
     }  # fmt: skip
     photo_distance = _same_class_distance(images[: 2 * GALLERY], labels[: 2 * GALLERY])

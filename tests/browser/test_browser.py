@@ -1,4 +1,4 @@
-"""A student's hands: notebooks 04, 09 and 10 in JupyterLab, in headless Chromium, with mouse, finger and keys.
+"""A student's hands: notebooks 04, 09 and 10 and assignment A1 in JupyterLab, in headless Chromium, by mouse and keys.
 
     pip install playwright && python -m pytest tests/browser
 
@@ -21,6 +21,13 @@ SHOTS = ROOT / "outputs" / "browser"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 MINUTE = 60_000  # milliseconds
+POOL_FORGOTTEN = """def receptive_fields(convolutions):
+    field, stride, stages = 1, 1, []
+    for count in convolutions:
+        field, stride = field + 2 * stride * count, 2 * stride
+        stages.append((field, stride))
+    return stages
+"""
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install playwright)")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine (apt install chromium)")
@@ -233,3 +240,26 @@ def test_the_study_from_the_keyboard_alone_and_for_longer(run_notebook):
         page.wait_for_timeout(500)  # a rater looks
     assert page.locator("input[placeholder='f: left, j: right']").input_value() == ""
     no_errors(page)
+
+
+def test_an_assignment_is_answered_and_checked(run_notebook):
+    """A typical mistake gets its sentence, the right answer passes, each written into the cell and run by the keys."""
+    page = run_notebook("assignments/a1_receptive_fields", "text=There is nothing here yet")
+    written, checked = (page.locator(".jp-CodeCell", has_text=text) for text in ("def receptive_fields", '"a1_1"'))
+
+    def answer(source: str, sentence: str) -> None:
+        written.locator(".cm-content").click()
+        page.keyboard.press("Control+A")
+        page.keyboard.insert_text(source)
+        page.keyboard.press("Shift+Enter")
+        checked.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        checked.locator(".jp-OutputArea", has_text=sentence).wait_for(timeout=MINUTE)
+        assert "Error at line" not in checked.inner_text()
+
+    answer(POOL_FORGOTTEN, "The convolutions are counted and the pool is not")
+    page.screenshot(path=SHOTS / "a1-mistake.png")
+    answer(POOL_FORGOTTEN.replace("2 * stride * count,", "2 * stride * count + stride,"), "a1_1 passed!")
+    assert "The convolutions are counted" not in checked.inner_text()
+    no_errors(page)
+    page.screenshot(path=SHOTS / "a1-passed.png")

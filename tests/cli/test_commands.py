@@ -101,6 +101,10 @@ def test_train_classifier_then_train_then_load(tmp_path, monkeypatch, capsys):
     held_out = sum(int(checkpoints.sha256(path), 16) % 10 == 0 for path in (tmp_path / "photos").rglob("*.png"))
     assert f"{held_out} held-out photographs" in printed and f"with {held_out} it is left out" in printed
     assert "KID" in printed and "Fréchet distance (" not in printed
+    assert "(other photographs of the same folder against the same references)" in printed
+    assert "training photographs" not in printed
+    assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", "--side", "32", "--images", "8"]) == 0
+    assert "(training photographs against the same references)" in capsys.readouterr().out
 
 
 def test_training_needs_the_classes_of_its_classifier(tmp_path, monkeypatch, capsys):

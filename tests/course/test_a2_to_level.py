@@ -21,6 +21,18 @@ def test_the_masters_solution_passes(seed):
     assert told(ASSIGNMENT, answer(MASTERS / "a2_to_level.ipynb"), seed) == set()
 
 
+def test_the_question_at_the_end_has_one_answer():
+    """A square of 122 pixels in a corner: there the least of a field lies in the picture, 212 less (212 - 32) / 2."""
+    field, stride = RECEPTIVE_FIELDS["conv5"]
+    to_level = answer(MASTERS / "a2_to_level.ipynb")
+    inside = [len({*range(256)} & {*range(q * stride - 90, q * stride - 90 + field)}) for q in range(256 // stride)]
+    assert min(inside) == inside[0] == inside[-1] == 122 and sorted(inside)[2] > 122
+    for side, cells in ((122, 1), (121, 0)):
+        region = torch.zeros(1, 1, 256, 256)
+        region[..., :side, -side:] = 1
+        assert to_level(region, field, stride).sum() == cells
+
+
 def cell_by_cell(region, field, stride):
     """Unusual: numpy, a loop over the cells, windows cut at the border."""
     pixels, side, margin = region.numpy(), region.shape[-1], (field - stride) // 2

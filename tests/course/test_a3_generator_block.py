@@ -1,14 +1,28 @@
+import re
+
+import nbformat
 import pytest
 import torch
 from students import answer, told
 from torch.nn import functional as F
 
 from pyramid.course.a3_generator_block import ASSIGNMENT
-from pyramid.course.assignments import MASTERS
+from pyramid.course.assignments import MASTERS, STUDENTS
 from pyramid.masks import soft
 
 SEEDS = pytest.mark.parametrize("seed", (0, 5, 91))
 SOLUTION = answer(MASTERS / "a3_generator_block.ipynb")
+
+
+def test_the_formula_is_written_as_in_notebook_03():
+    (notebook,) = STUDENTS.parent.glob("03_*.ipynb")
+    for path in (notebook, MASTERS / "a3_generator_block.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        bare = re.sub(r"\\[,;]|\\bigl|\\bigr|\s", "", text)  # without spaces and sizes
+        assert r"\mathrm{ResBlock}(x)+\mathrm{Conv}(m_i\cdotf_i)" in bare
+        assert r"\mathrm{ResBlock}(x)\cdot(1-m_i(1-\kappa))" in bare
+        assert "[m_if_i,m_i,(1-m_i)n_i]" in bare and r"\sigma(a)" not in bare
 
 
 @SEEDS

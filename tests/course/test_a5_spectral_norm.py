@@ -42,8 +42,14 @@ def on_the_kernel_as_it_is(weight, u, steps):
     return (big / sigma).float(), left.float()
 
 
+def of_the_other_sign(weight, u, steps):
+    """Unusual: -u and -v, which are a singular pair as well."""
+    divided, u = by_a_power_of_the_gram_matrix(weight, -u, steps)
+    return divided, u
+
+
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("unusual", [by_a_power_of_the_gram_matrix, on_the_kernel_as_it_is])
+@pytest.mark.parametrize("unusual", [by_a_power_of_the_gram_matrix, on_the_kernel_as_it_is, of_the_other_sign])
 def test_unusual_solutions_pass(unusual, seed):
     assert told(ASSIGNMENT, unusual, seed) == set()
 
@@ -134,6 +140,32 @@ def nothing_detached(weight, u, steps):
 def test_a_mistake_gets_its_sentence(mistaken, beginning, seed):
     (sentence,) = [s for s in ASSIGNMENT.mistakes if s.startswith(beginning)]
     assert told(ASSIGNMENT, mistaken, seed) == {sentence}
+
+
+def normalised_once(weight, u, steps):
+    """u grows until it is normalised at the end; by then it overflows where the weight is large."""
+    w = weight.flatten(1)
+    with torch.no_grad():
+        for _ in range(steps):
+            u = w @ (w.T @ u)
+        u = u / u.norm()
+        v = normalize(w.T @ u, dim=0)
+    return weight / (u @ w @ v), u
+
+
+@pytest.mark.parametrize("seed", (0, 5, 91))
+@pytest.mark.parametrize(
+    "overflowing",
+    [
+        normalised_once,
+        lambda weight, u, steps: (weight / 0, u),
+        lambda weight, u, steps: (weight / nothing_detached(weight, u, steps)[1].norm(), u * torch.nan),
+    ],
+)
+def test_what_overflows_is_told_so(overflowing, seed):
+    sentences = told(ASSIGNMENT, overflowing, seed)
+    assert "The answer holds inf or nan; when is u normalised?" in sentences
+    assert not [sentence for sentence in sentences if "stops with" in sentence]
 
 
 def sigma_detached(weight, u, steps):

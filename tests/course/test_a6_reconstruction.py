@@ -1,3 +1,6 @@
+import re
+
+import nbformat
 import pytest
 import torch
 from students import answer, told
@@ -17,6 +20,14 @@ def test_a_stub_is_told_that_nothing_is_there():
 @pytest.mark.parametrize("seed", range(6))
 def test_the_masters_solution_passes(seed):
     assert told(ASSIGNMENT, answer(MASTERS / "a6_reconstruction.ipynb"), seed) == set()
+
+
+def test_features_have_the_papers_name_throughout():
+    cells = nbformat.read(MASTERS / "a6_reconstruction.ipynb", as_version=4).cells
+    text = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert set(re.findall(r"(\w)_i\(", text)) == {"C"}  # a function of an image
+    assert set(re.findall(r"C_i\(([^()]+(?:\([^)]+\))?)\)", text)) == {"x", "G(z, F, M)", r"\hat x"}
+    assert not re.search(r"\$[^$]*\bC\b(?!_i)[^$]*\$", text)  # and no other C in a formula
 
 
 def by_strides(generated, reference, mask):

@@ -1,3 +1,4 @@
+import linecache
 import threading
 import time
 
@@ -32,12 +33,48 @@ TWICE = Assignment(
         (lambda x: x * 0.5, {"Halved."}),
         (lambda x: 3 * x, {"Not twice the number."}),
         (lambda x: None, {"Not twice the number."}),
-        (lambda x: [][1], {"It stops with IndexError: list index out of range"}),
         (None, {"The function is not there; run the cell that defines it, and keep its name."}),
     ],
 )
 def test_what_a_function_is_told(function, sentences):
     assert told(TWICE, function) == sentences
+
+
+KEY = str(np.random.default_rng(0).normal())  # what the question draws
+LOOKS_UP = "import numpy, functools\n\ndef looks_up(x):\n    table = {0: 1}\n    return table[float(x)]\n"
+INVERTS = LOOKS_UP.replace("table[float(x)]", "numpy.linalg.inv([[x, x], [x, x]])")
+WRAPPED = LOOKS_UP.replace("def", "@functools.lru_cache\ndef")
+
+
+@pytest.mark.parametrize(
+    "source, known, sentence, words",
+    [
+        (LOOKS_UP, True, "It stops with KeyError in line 5, `return table[float(x)]`.", KEY),
+        (LOOKS_UP, False, "It stops with KeyError in line 5.", KEY),
+        (WRAPPED, False, "It stops with KeyError in line 6.", KEY),
+        (INVERTS, False, "It stops with LinAlgError in line 5.", "Singular matrix"),  # raised in the library
+    ],
+)
+def test_where_a_function_stops(source, known, sentence, words, monkeypatch):
+    """The kind of error and the student's line come first; Python's words, with the input in them, below."""
+    names = {}
+    exec(compile(source, "<cell>", "exec"), names)
+    if known:  # as a notebook makes its cells known
+        monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
+    (found,) = told(TWICE, names["looks_up"])
+    assert found.splitlines() == [sentence, f'Python says: "{words}"']
+
+
+def test_a_long_line_is_cut_and_an_object_has_none(monkeypatch):
+    source = "def adds(x):\n    return " + "x + " * 60 + "[]\n"
+    names = {}
+    exec(compile(source, "<cell>", "exec"), names)
+    monkeypatch.setitem(linecache.cache, "<cell>", (len(source), None, source.splitlines(True), "<cell>"))
+    (found,) = told(TWICE, names["adds"])
+    first = found.splitlines()[0]
+    assert first.startswith("It stops with TypeError in line 2, `return x + x") and first.endswith(" …`.")
+    assert len(first) < 130
+    assert told(TWICE, dict) == {"It stops with TypeError.\nPython says: \"'float' object is not iterable\""}
 
 
 def test_one_of_two_functions_is_missing():

@@ -9,6 +9,7 @@ from students import A1, A2, A4, hand_in, hard_coded, looping, mistaken, solutio
 
 from pyramid.cli import main
 from pyramid.course import a1_receptive_fields as a1
+from pyramid.course.engine import check
 from pyramid.course.grading import feedback, grade, limited_run, table
 from pyramid.errors import InputError
 
@@ -64,6 +65,25 @@ def test_points_and_reason(grades, student, points, reason):
 
 def test_a_cell_that_stops_is_named(grades):
     assert "stops with ZeroDivisionError: division by zero" in grades["eve"].reason
+
+
+def test_a_hidden_input_is_not_told(grades):
+    """What stops on a hidden input is named by its kind and the student's line, never by the input."""
+    asked = []
+
+    def listens(convolutions):
+        asked.append(convolutions)
+        return a1.reached(convolutions)
+
+    check(a1.ASSIGNMENT, "Any other network: as far as a gradient reaches", listens, seed=1074)  # as the master has it
+    said = feedback([grades["gus"]])
+    assert "It stops with KeyError in line 2, `return {" in said
+    assert asked and not [drawn for drawn in asked if str(tuple(drawn)) in said or str(drawn) in said]
+
+
+def test_nothing_of_otter_is_told(grades):
+    told = table(list(grades.values())) + feedback(list(grades.values()))
+    assert not [noise for noise in ("Error at line", "check(ASSIGNMENT", "Test case", "Python says") if noise in told]
 
 
 def test_the_same_grade_on_a_second_run(grades, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from otter.execute import Checker
 from students import answer_cell
 
-from pyramid.course.assignments import MASTERS, STUDENTS, TESTS, make_student_versions, masters
+from pyramid.course.assignments import MASTERS, STUDENTS, TESTS, grader_for_notebook, make_student_versions, masters
 
 NAMES = [path.stem for path in masters()]
 EACH = pytest.mark.parametrize("name", NAMES)
@@ -77,6 +77,25 @@ def test_a_stub_fails_every_check_and_the_solution_none(name):
     assert all("passed" in message for message in solution)
 
 
+def test_a_check_in_a_notebook_shows_its_sentence_alone(tmp_path, monkeypatch):
+    """Run where the notebook's names are, as its cell does; otter's own line and number are left out."""
+    monkeypatch.chdir(tmp_path)  # otter keeps a log where it runs
+    names = {"grader": grader_for_notebook()}
+    for line, sentence in (
+        ("raise NotImplementedError", "❌ There is nothing here yet; write the function and run the cell again."),
+        ("return {}['x']", "❌ It stops with KeyError in line 2. Python says: \"'x'\""),
+    ):
+        exec(f"def receptive_fields(convolutions):\n    {line}\nfound = grader.check('a1_1')", names)
+        for shown in (repr(names["found"]), names["found"]._repr_html_()):
+            assert sentence in " ".join(shown.split())
+            assert "Error at line" not in shown and "check(ASSIGNMENT" not in shown
+    exec("def receptive_fields(convolutions):\n    return 5 * [(1, 1)]\nfound = grader.check('a1_1')", names)
+    (case,) = names["found"].test_case_results
+    assert len(case.message) > 90 and max(map(len, case.message.splitlines())) <= 80  # broken between words
+    exec(answer_cell(MASTERS / "a1_receptive_fields.ipynb") + "\nfound = grader.check('a1_1')", names)
+    assert "passed!" in repr(names["found"]) and "passed!" in names["found"]._repr_html_()
+
+
 @EACH
 def test_a_master_asks_every_question_twice_with_other_seeds(name):
     assignment = import_module(f"pyramid.course.{name}").ASSIGNMENT
@@ -99,6 +118,10 @@ def test_a_master_says_what_a_student_needs(name):
     assert len(re.search(r"\*\*Difficulty:\*\* ([●○]+)", texts[0])[1]) == 3
     together = "\n".join(texts)
     assert "$$" in together and together.count("<details>") >= 2
+    assert texts[-1].endswith(
+        "\n\nRun the notebook once from top to bottom (*Restart and run all*), save it, and hand in the file "
+        f"`{name}.ipynb` under this name. Grading asks the same questions with other inputs."
+    )
     assert ast.parse(answer_cell(STUDENTS / f"{name}.ipynb"))
 
 

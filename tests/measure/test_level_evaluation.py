@@ -67,6 +67,7 @@ def test_rows_columns_and_intervals(tiny_model, small):
     assert "top5" not in result["rows"]["closed"]
     table = levels.markdown_table(result)
     assert "±" in table and "FID (pytorch-fid)" not in table and "2 seeds" in table
+    assert "real against real (training photographs against the same references): " in table
 
 
 def test_the_reference_is_looked_up_among_whole_galleries(monkeypatch):
