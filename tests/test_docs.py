@@ -83,6 +83,13 @@ def test_the_two_seeds_of_the_recipe_are_those_of_their_runs():
     assert [round(100 * np.expm1(apart[i])) for i in (1, 2, 3)] == [15, 10, 10] and max(apart[:1] + apart[4:]) < 0.08
 
 
+def test_what_the_features_hold_is_what_was_read():
+    rows = [row for row in table_rows(read(ROOT / "docs/results.md")) if "dB," in row[1]]
+    for row, name in zip(rows[-2:], ("vgg16", "photos64"), strict=True):
+        found = json.loads(read(ROOT / f"data/runs/{name}-readout.json"))["rows"]
+        assert row[1:] == [f"{v['psnr']:.1f} dB, {100 * v['chroma']:.0f} %" for v in found.values()]
+
+
 def test_a_term_has_one_name_everywhere():
     """Preset field, choice of --without, and exactly one row of the ledger."""
     named = [row[0] for row in table_rows(read(LEDGER))]
