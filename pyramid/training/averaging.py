@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 YOUNG = 0.05  # of the images so far: the most that a half-life may be, since a young generator is soon out of date
 
 
-def exponential_average(generator: Generator) -> AveragedModel:
-    """The average at its beginning: the generator itself."""
-    return AveragedModel(generator)
-
-
 @torch.no_grad()
 def update_average(average: AveragedModel, generator: Generator, preset: Preset) -> None:
     """Take one step's weights into the average, with the preset's half-life in images, or YOUNG of those seen.

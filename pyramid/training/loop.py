@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from pyramid import masks
@@ -28,7 +29,7 @@ from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.model import Release, open_release
 from pyramid.presets import Preset, from_dict
 from pyramid.training import health, objective
-from pyramid.training.averaging import exponential_average, update_average
+from pyramid.training.averaging import update_average
 from pyramid.training.extras import Made
 from pyramid.training.graphs import Recorder
 from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
@@ -65,7 +66,7 @@ class Run:
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
         self.gallery = self._encode_photos()
         self.generator.measure_labels(self.gallery["fc8"].float(), photos.labels)
-        self.ema = exponential_average(self.generator)
+        self.ema = AveragedModel(self.generator)
         self.full_rates = {self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}
         self.rates = {network: torch.tensor(rate, device=device) for network, rate in self.full_rates.items()}
         on_card = device.type == "cuda"
@@ -198,6 +199,7 @@ class Run:
                 self.scaler.load_state_dict(state["scaler"])
             for optimiser, stored in zip(self.optimisers.values(), state["optimisers"], strict=True):
                 optimiser.load_state_dict(stored)
+                optimiser.param_groups[0]["capturable"] = self.device.type == "cuda"  # as here, not where it was saved
             self.step_count = int(state["step"])
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
             raise InputError("The checkpoint in this folder is damaged; give another folder with --out.") from None

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -279,6 +280,22 @@ def test_reconstruction_compares_what_has_moved_alike():
         torch.testing.assert_close(seen.fake_features[name].float(), f)
     batch.region[0] = True
     assert torch.equal(objective.wanted(batch, seen, features)["conv1"][0], features["conv1"][0])
+
+
+def test_a_run_saved_on_a_card_goes_on_without_one():
+    """Adam's `capturable` is of the device, and a checkpoint brings along that of the other."""
+    run = tiny_run()
+    run.step(Metrics())
+    state = deepcopy(run.state())
+    for optimiser in state["optimisers"]:
+        optimiser["param_groups"][0]["capturable"] = True
+    resumed = tiny_run()
+    resumed.resume(state)
+    assert [o.param_groups[0]["capturable"] for o in resumed.optimisers.values()] == [False, False]
+    for one in (run, resumed):
+        one.step(Metrics())
+    for a, b in zip(run.generator.parameters(), resumed.generator.parameters(), strict=True):
+        assert torch.equal(a, b)
 
 
 def test_the_average_of_a_young_generator_is_a_short_one():
