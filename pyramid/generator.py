@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, normalise_spectrally
+from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv
 from pyramid.levels import CONV_LEVELS, FC_LEVELS, LEVELS
 from pyramid.presets import Preset
 
@@ -74,8 +74,6 @@ class Generator(nn.Module):
         self.last = ResBlock(channels, last, condition, up=True)
         self.norm = ConditionalBatchNorm(last, condition)
         self.to_rgb = conv(last, 3)
-        if preset.spectral_generator:
-            normalise_spectrally(self)
         if preset.gated:
             for name in self.blocks:
                 width = len(self.inject[name].bias)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 
 def conv(channels: int, out: int, kernel: int = 3) -> nn.Conv2d:
@@ -21,12 +20,6 @@ def normalise_spectrally(network: nn.Module) -> None:
     for module in [m for m in network.modules() if not isinstance(m, ConditionalBatchNorm)]:
         for layer in [m for m in module.children() if isinstance(m, nn.Conv2d | nn.Linear)]:
             spectral_norm(layer)
-
-
-def divide_by_spectral_norm(network: nn.Module) -> None:
-    """Make the weights as the norms last divided them plain ones: the same function, divided once."""
-    for layer in [m for m in network.modules() if is_parametrized(m, "weight")]:
-        remove_parametrizations(layer, "weight")
 
 
 class ConditionalBatchNorm(nn.Module):

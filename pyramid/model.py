@@ -19,7 +19,6 @@ from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.judge import Judge
-from pyramid.layers import divide_by_spectral_norm
 from pyramid.masks import Masks
 from pyramid.presets import Preset, from_dict
 
@@ -186,7 +185,6 @@ def load(name: str | Path, device: torch.device | str | None = None) -> Semantic
     networks = {part: release.network(part) for part in ("classifier", "judge", "generator")}
     for network in networks.values():
         network.to(device or default_device(), memory_format=torch.channels_last).requires_grad_(False)
-    divide_by_spectral_norm(networks["generator"])
     return SemanticPyramid(release.preset, release.classes, card=release.card, **networks)
 
 

@@ -34,7 +34,6 @@ class Preset:
     generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
     discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
-    spectral_generator: bool = False  # spectral norm in the generator too, as in SAGAN
     gated: bool = True  # ours: an open level takes the place of what the deeper blocks made, and they know what is open
     head_channels: int = 64  # of each feature head
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator

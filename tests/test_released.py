@@ -46,9 +46,9 @@ def test_releases_keep_their_size_limits():
         files = list(checkpoints.find_model(name).iterdir())
         assert {file.name for file in files} == {"card.json", *(f"{part}.safetensors" for part in card["sha256"])}
         assert {"classifier", "judge"} <= set(card["sha256"])
-        assert max(file.stat().st_size for file in files) <= 15 * MEGABYTE
-        assert sum(file.stat().st_size for file in files) <= 25 * MEGABYTE
-    assert sum(file.stat().st_size for file in checkpoints.MODELS.rglob("*") if file.is_file()) <= 50 * MEGABYTE
+        assert max(file.stat().st_size for file in files) <= 40 * MEGABYTE
+        assert sum(file.stat().st_size for file in files) <= 80 * MEGABYTE
+    assert sum(file.stat().st_size for file in checkpoints.MODELS.rglob("*") if file.is_file()) <= 110 * MEGABYTE
 
 
 def test_same_seed_same_pixels_and_samples_differ(model):
@@ -58,8 +58,7 @@ def test_same_seed_same_pixels_and_samples_differ(model):
     assert first.abs().max() <= 1 and first.isfinite().all()
 
 
-def test_fixed_weights_make_the_images_of_the_network_that_was_trained(model):
-    """`load` divides the spectral norms into the weights; the network of the file divides at every image."""
+def test_the_model_makes_the_images_of_the_network_in_its_file(model):
     trained = Generator(model.preset, len(model.classes))
     checkpoints.load_weights(checkpoints.find_model(model.preset.name) / "generator.safetensors", trained)
     features, at = model.features(references(model)[:2]), masks.level("conv3").at(model.image_size, 2)

@@ -35,7 +35,7 @@ def update_average(average: AveragedModel, generator: Generator, preset: Preset)
 @torch.no_grad()
 def averaged_generator(run: "Run", batches: int = 60) -> Generator:
     """The averaged generator of a run, its batch norms' statistics measured anew on training draws."""
-    generator = deepcopy(run.ema.module).eval()  # evaluating, spectral norm keeps its vectors as they are
+    generator = deepcopy(run.ema.module).eval()
     for norm in [m for m in generator.modules() if isinstance(m, _BatchNorm)]:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over batches
