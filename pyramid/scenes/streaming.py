@@ -24,11 +24,11 @@ from pyramid.scenes.index import Index
 IN_MEMORY = 2**32  # bytes of pixels: what takes more is read as it is needed
 KNOWN = 16_384  # pictures whose features a run keeps: the statistics of each label are taken on these
 GALLERY = 2_048  # and of these, whose deeper levels it keeps too, for retrieval
-AHEAD = 4  # batches that each process has ready
 MOST_PROCESSES = 8
 INSTEAD = 8  # files of a class that are tried, where one is unreadable
 REDUCTION = 2  # a JPEG is decoded at no less than so many times the size, for the last resize to filter
 CHUNK = 64
+TENSORS = ("rows", "labels", "held_out")
 
 
 def fits(count: int, size: int) -> bool:
@@ -137,7 +137,7 @@ class Streamed(Labelled):
         return min(GALLERY, len(self.known))
 
     def sample(self, count: int) -> Tensor:
-        """About `count` rows, always the same, class by class in turn: int64."""
+        """`count` rows, or all, always the same, of each class in turn: int64."""
         shuffled = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         labels = self.labels.cpu()[shuffled]
         order = labels.argsort(stable=True)
@@ -188,7 +188,7 @@ class Streamed(Labelled):
 
     @cached_property
     def _loader(self) -> DataLoader:
-        ahead = {"persistent_workers": True, "prefetch_factor": AHEAD, "worker_init_fn": _leave_interrupts}
+        ahead = {"persistent_workers": True, "worker_init_fn": _leave_interrupts}
         return DataLoader(
             self._files,
             batch_sampler=self._order,
@@ -198,9 +198,6 @@ class Streamed(Labelled):
             generator=torch.Generator(),  # else the loader would draw from the global state
             **ahead if self.workers else {},
         )
-
-
-TENSORS = ("rows", "labels", "held_out")
 
 
 def stream(index: Index, size: int, workers: int | None = None) -> Streamed:

@@ -1,6 +1,12 @@
 """Training on photographs that lie on a disk: as in memory, to the bit, and the same batches after a restart."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +14,7 @@ from PIL import Image
 
 from conftest import CLASSES, tiny_photos
 from pyramid import data
+from pyramid.checkpoints import load_state
 from pyramid.classifier import Classifier
 from pyramid.data import Photos, from_bytes
 from pyramid.device import seeded
@@ -19,6 +26,16 @@ from pyramid.training.classifiers import train_head, train_supervised
 
 COUNT = 90
 PRESET = PRESETS["tiny32"]
+ROOT = Path(__file__).resolve().parents[2]
+WORKER = """
+import sys
+from pathlib import Path
+sys.path[:0] = ["tests", "tests/training"]
+from test_streamed_training import data, run_on, streamed, streaming, train
+data.CACHE, streaming.IN_MEMORY = Path(sys.argv[2]) / "cache", 0
+train(run_on(streamed(sys.argv[1], 2)), Path(sys.argv[2]) / "run", progress=False, save_minutes=0.001)
+print("saved")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +142,18 @@ def test_a_head_is_fitted_to_the_known_photographs(folder, monkeypatch):
     training = photos.part(held_out=False)
     known = training.rows[training.known].tolist()
     assert looked_at[:2] == [known, known]  # in both views
+
+
+def test_ctrl_c_ends_a_run_and_whoever_reads_for_it(folder, tmp_path):
+    """As a terminal sends it: to all of its processes at once."""
+    command = [sys.executable, "-c", WORKER, str(folder), str(tmp_path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    deadline = time.monotonic() + 480
+    while not checkpoint.is_file() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    said, complained = process.communicate(timeout=240)  # until the last process that could write has ended
+    assert process.returncode == 0 and said.endswith("saved\n") and "Traceback" not in complained
+    assert load_state(checkpoint)["step"] > 0
