@@ -10,7 +10,7 @@ import os
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,10 +38,11 @@ UPRIGHT = {  # EXIF orientation -> what makes it upright
 }  # fmt: skip
 
 
-def read_image(path: str | Path) -> Image.Image:
+def read_image(path: str | Path, least: int | None = None) -> Image.Image:
     """Open any picture as upright RGB: EXIF rotation applied, transparency laid over white.
 
     CMYK, palettes, grey of 16 and 32 bits and the first frame of animations are converted.
+    least: pixels a side that are enough; a JPEG is then decoded at 1/2, 1/4 or 1/8, not smaller than that.
     Raises InputError, one sentence that names the file, for whatever is not a usable picture.
     """
     path = Path(path)
@@ -51,7 +52,7 @@ def read_image(path: str | Path) -> Image.Image:
         found = False
     if not found:
         raise InputError(f"There is no file {path}; give the path of a picture.")
-    return _decode(path, path.name)
+    return _decode(path, path.name, least)
 
 
 def open_upload(name: str, content: bytes, size: int) -> Tensor:
@@ -59,7 +60,7 @@ def open_upload(name: str, content: bytes, size: int) -> Tensor:
     return to_tensor(square(_decode(io.BytesIO(content), name), size))
 
 
-def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+def _decode(source: Path | io.BytesIO, name: str, least: int | None = None) -> Image.Image:
     if Path(name).suffix.lower() in {".heic", ".heif"}:
         raise InputError(f"{name} is a HEIC picture, which Pillow cannot read; export it as JPEG or PNG.")
     try:
@@ -67,6 +68,7 @@ def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
             warnings.simplefilter("ignore")  # what a file claims about itself is looked at below
             with Image.open(source) as image:
                 _check_size(image, name)
+                image.draft(None, (least, least) if least else None)
                 return _to_rgb(_upright(image), name)
     except InputError:
         raise
@@ -179,42 +181,33 @@ def sample_photographs(kind: str = "places") -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
-@dataclass(eq=False)
-class Photos:
-    """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,).
+class Labelled:
+    """What training asks of a dataset of N images, in memory (`Photos`) or on a disk (`scenes.streaming.Streamed`).
 
-    attributes: float32 (N, A), what else is known of each image, for a classifier to learn beside the label.
+    labels: int64 (N,); held_out: bool (N,). Of each kind its own: `device`, where labels and pixels come; `part`, `to`;
+    `pixels(rows)`, uint8 (B, 3, size, size); `fingerprint`.
     """
 
-    images: Tensor
     labels: Tensor
     held_out: Tensor
     classes: tuple[str, ...]
-    attributes: Tensor | None = None
-
-    def part(self, held_out: bool) -> "Photos":
-        """Only the held-out tenth, or only the rest."""
-        keep = self.held_out == held_out
-        return self._each(lambda values: values[keep])
-
-    def to(self, device: torch.device) -> "Photos":
-        return self._each(lambda values: values.to(device))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Photos":
-        tensors = (self.images, self.labels, self.held_out)
-        attributes = None if self.attributes is None else change(self.attributes)
-        return Photos(*map(change, tensors), self.classes, attributes)
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the images, their labels and the names of these: what a run or a cache was made of."""
-        content = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
-        for values in (self.images, self.labels):
-            content.update(np.ascontiguousarray(values.cpu().numpy()).data)
-        return content.hexdigest()[:16]
+    @property
+    def known(self) -> Tensor:
+        """The rows, int64, whose features a run keeps."""
+        return torch.arange(len(self))
+
+    @property
+    def gallery(self) -> int:
+        """How many of these, from the first, retrieval draws from."""
+        return len(self)
+
+    def batches(self, order: Iterable[Tensor]) -> Iterator[Tensor]:
+        """`pixels` of many batches of rows in turn; what has to be read is read ahead."""
+        return map(self.pixels, order)
 
     def check_trainable(self) -> None:
         """Raises InputError where there is too little to train on, or nothing held out to measure with."""
@@ -229,18 +222,69 @@ class Photos:
             raise InputError(f"None of the {len(self)} pictures is held out to measure with; add pictures.")
 
 
-def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays read from the cache, or made and kept there; `name` says what they were made of, by a hash.
+@dataclass(eq=False)
+class Photos(Labelled):
+    """A dataset in memory. images: uint8 (N, 3, size, size); labels: int64 (N,); held_out: bool (N,).
 
-    A full disk costs the cache, not the run; a damaged file is made anew.
+    attributes: float32 (N, A), what else is known of each image, for a classifier to learn beside the label.
     """
-    path = CACHE / f"{name[-120:]}.npz"  # its end says of what: the hash
+
+    images: Tensor
+    labels: Tensor
+    held_out: Tensor
+    classes: tuple[str, ...]
+    attributes: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    def part(self, held_out: bool) -> "Photos":
+        """Only the held-out tenth, or only the rest."""
+        keep = self.held_out == held_out
+        return self._each(lambda values: values[keep])
+
+    def to(self, device: torch.device) -> "Photos":
+        return self._each(lambda values: values.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Photos":
+        tensors = (self.images, self.labels, self.held_out)
+        attributes = None if self.attributes is None else change(self.attributes)
+        return Photos(*map(change, tensors), self.classes, attributes)
+
+    def pixels(self, rows: Tensor) -> Tensor:
+        return self.images[rows.to(self.device)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the images, their labels and the names of these: what a run or a cache was made of."""
+        content = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
+        for values in (self.images, self.labels):
+            content.update(np.ascontiguousarray(values.cpu().numpy()).data)
+        return content.hexdigest()[:16]
+
+
+def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays read from the cache, or made and kept there; `name` says what they were made of, by a hash."""
+    arrays = read_cache(name)
+    if arrays is None:
+        arrays = make()
+        write_cache(name, arrays)
+    return arrays
+
+
+def read_cache(name: str) -> dict[str, np.ndarray] | None:
+    """The arrays that `write_cache` kept under a name; None where there are none, or where the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(CACHE / f"{name}.npz", allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or cut short
-        arrays = make()
+        return None
 
+
+def write_cache(name: str, arrays: dict[str, np.ndarray]) -> None:
+    """Keep arrays under a name. A full disk costs the cache, not the run."""
+    path = CACHE / f"{name}.npz"
     temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +294,6 @@ def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         print(f"The arrays could not be cached in {CACHE} ({error.strerror}); going on without.")
-    return arrays
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor) -> Tensor:

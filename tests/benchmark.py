@@ -1,4 +1,4 @@
-"""Timings and peak memory, never a test: `python -m tests.benchmark`, and `python -m tests.benchmark --memory`."""
+"""Timings and peak memory, never a test: `python -m tests.benchmark`, `… --memory`, and `… --loader [COUNT]`."""
 
 import argparse
 import statistics
@@ -73,6 +73,43 @@ def memory() -> None:
         print(f"evaluate, {count:,} images: {megabytes(EVALUATING.format(count=count))} MB")
 
 
+READING = """
+import time, psutil, torch
+from pathlib import Path
+from pyramid import data
+from pyramid.scenes import load_folder, streaming
+data.CACHE, streaming.IN_MEMORY = Path({cache!r}), 0
+begun = time.perf_counter()
+photos = streaming.stream(load_folder({folder!r}, {size}, progress=False, streamed=True).index, {size}, {workers})
+print("listed or read from the index in", round(time.perf_counter() - begun, 1), "s")
+me, batches = psutil.Process(), torch.randperm(len(photos), generator=torch.Generator().manual_seed(0)).split(64)
+begun, quarters = time.perf_counter(), []
+for i, pixels in enumerate(photos.batches(batches), 1):
+    if i * 4 // len(batches) > len(quarters):
+        quarters.append(sum(p.memory_full_info().pss for p in (me, *me.children(recursive=True))) // 2**20)
+seconds = time.perf_counter() - begun
+print("{workers} processes:", round(len(photos) / seconds), "images a second,", round(len(photos) / seconds /
+      max({workers}, 1)), "of each; MB of all together after each quarter:", quarters)
+"""
+
+
+def loader(count: int, size: int) -> None:
+    """`Streamed` over as many synthetic JPEGs of 256 px, in one process, one apart and two apart, index and all."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        for i in range(count):
+            folder = Path(place) / "photos" / f"class{i % 10}"
+            folder.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))  # about a photograph's detail
+            coarse.resize((256, 256), Image.Resampling.BICUBIC).save(folder / f"{i}.jpg", quality=90)
+        mean = sum(path.stat().st_size for path in Path(place).rglob("*.jpg")) / count
+        print(f"{count:,} JPEGs of 256 px, {mean / 1000:.0f} kB on the mean, at {size} px")
+        for workers in (0, 1, 2):
+            code = READING.format(cache=f"{place}/cache", folder=f"{place}/photos", size=size, workers=workers)
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            print("\n".join(done.stdout.splitlines()[2:]))
+
+
 def timings() -> None:
     numbers = iter(range(10_000))
     each = milliseconds(lambda: [render(next(numbers), 64) for _ in range(10)]) / 10
@@ -89,5 +126,12 @@ def timings() -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--memory", action="store_true", help="peaks instead of timings")
-    memory() if parser.parse_args().memory else timings()
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--memory", action="store_true", help="peaks instead of timings")
+    choice.add_argument("--loader", type=int, nargs="?", const=50_000, metavar="COUNT", help="JPEGs read from a disk")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side that the JPEGs are read at")
+    args = parser.parse_args()
+    if args.loader:
+        loader(args.loader, args.size)
+    else:
+        memory() if args.memory else timings()

@@ -27,7 +27,7 @@ def convert_vgg(args: argparse.Namespace) -> None:
 def train_classifier(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset)
     folder = Path(args.out or f"runs/{preset.name}-classifier")
-    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size).to(default_device())
+    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size, streamed=True).to(default_device())
     scores = make_classifiers(preset, photos, _plan(args, preset), folder)
     print(f"Wrote {folder}: " + ", ".join(f"{name} {score:.1%}" for name, score in scores.items()))
 
@@ -37,7 +37,7 @@ def train(args: argparse.Namespace) -> None:
     if args.without:
         preset = without(preset, args.without)
     folder = Path(args.out or f"runs/{preset.name}")
-    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size)
+    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size, streamed=True)
     if args.start or args.classifier:
         source = open_release(args.start or args.classifier)
     else:

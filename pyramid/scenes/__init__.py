@@ -1,6 +1,6 @@
 """The built-in world: landscapes of eight labels, each with its hour, its map of materials, and its drawings.
 Here live canvas, layers and builders, the scene that they make at any size, the datasets of such scenes, and folders
-of photographs as datasets beside them.
+of photographs as datasets beside them, in memory or on a disk, Places365 and its fetching among them.
 Not here: one photograph made safe (`pyramid.data`), and what is measured on scenes (`pyramid.measure`)."""
 
 from pyramid.scenes.builders import LABELS

@@ -8,10 +8,13 @@ import torch
 from tqdm.auto import tqdm
 
 from pyramid.data import Photos, cached
+from pyramid.errors import InputError
+from pyramid.scenes import places
 from pyramid.scenes.builders import LABELS
 from pyramid.scenes.canvas import MATERIALS, TIMES
 from pyramid.scenes.folders import load_folder
 from pyramid.scenes.scene import Scene, render
+from pyramid.scenes.streaming import Streamed
 
 RANGES = {"scenes": range(12_000), "scenes-test": range(1_000_000, 1_003_000)}  # scene numbers of the datasets
 
@@ -27,14 +30,35 @@ def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
     return Photos(**{key: torch.from_numpy(a) for key, a in arrays.items()}, classes=LABELS)
 
 
-def load_photos(source: str | Path, size: int, progress: bool = True) -> Photos:
-    """A dataset at size x size pixels, by name ("scenes", "scenes-test") or from a folder of photographs.
+def load_photos(source: str | Path, size: int, progress: bool = True, streamed: bool = False) -> Photos | Streamed:
+    """A dataset at size x size pixels, by name or from a folder of photographs.
 
-    Raises InputError for a folder that is missing or holds no picture, and for scenes of a size there is not.
+    Names: "scenes", "scenes-test"; "places365" and "places365-test" where `python -m pyramid fetch places365` has put
+    them (or the folder that has both, for the first). streamed: what does not fit in memory may come as `Streamed`, for
+    training; without, a sample of it is loaded, see `load_folder`. Raises InputError for a folder that is missing or
+    holds no picture, and for scenes of a size there is not.
     """
     if str(source) in RANGES:
         return load_scenes(str(source), size, progress)
-    return load_folder(source, size, progress)
+    if str(source) in places.SPLITS:
+        return load_places(str(source), places.home(), size, progress, streamed)
+    if places.is_root(Path(source)):
+        return load_places("places365", Path(source), size, progress, streamed)
+    return load_folder(source, size, progress, streamed)
+
+
+def load_places(name: str, root: Path, size: int, progress: bool = True, streamed: bool = False) -> Photos | Streamed:
+    """Places365 from torchvision's layout, by its lists. name: one of `places.SPLITS`; the rest as `load_folder`.
+
+    Raises InputError where it is not there.
+    """
+    folder = root / places.SPLITS[name][1]
+    if not folder.is_dir():
+        raise InputError(
+            f"Places365 is not in {root}; run `python -m pyramid fetch places365`, or give your own copy's folder "
+            f"{folder.name} with --data."
+        )
+    return load_folder(folder, size, progress, streamed, lambda: places.find(root, name))
 
 
 def _draw(name: str, size: int, progress: bool) -> dict[str, np.ndarray]:

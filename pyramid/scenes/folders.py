@@ -10,6 +10,7 @@ FOLDER/one/FOLDER-of-classes  what an archive unpacks to: the folder inside it i
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from tqdm.auto import tqdm
 
 from pyramid.data import SUFFIXES, Photos, cached, read_image, square
 from pyramid.errors import InputError
+from pyramid.scenes.index import CATEGORIES, VALIDATION, read_index, write_index
+from pyramid.scenes.streaming import Streamed, fits, stream
 
-CATEGORIES, VALIDATION = "categories_places365.txt", "places365_val.txt"  # Places365's own lists
 UNREAD = {
     ".heic",
     ".heif",
@@ -157,38 +159,67 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
 
 
-def load_folder(folder: str | Path, size: int, progress: bool = True) -> Photos:
+def load_folder(
+    folder: str | Path,
+    size: int,
+    progress: bool = True,
+    streamed: bool = False,
+    find: Callable[[], Found] | None = None,
+) -> Photos | Streamed:
     """Read a folder of photographs (see above) at size x size pixels, and say what was taken and what was not.
 
-    A fixed tenth is held out by the hash of each file's content, so it is the same tenth everywhere. Unreadable
-    files are counted and named, and left out. The decoded images are cached in data/cache. Raises InputError for a
-    folder that is missing, holds no picture, or cannot be read.
+    What fits in memory (`streaming.IN_MEMORY`) is decoded once and cached in data/cache; a fixed tenth is held out by
+    the hash of each file's content, so that it is the same tenth everywhere. Unreadable files are counted and named,
+    and left out. What does not fit is listed once in an index, its tenth held out by the hash of each file's name; with
+    `streamed` it is read when it is needed, else a sample of it is loaded, as much as fits, evenly of all classes.
+
+    find: says what the folder holds; None looks. Raises InputError for a folder that is missing, holds no picture, or
+    cannot be read.
     """
+    folder = Path(folder)
     try:
-        found = find_pictures(Path(folder))
-        listing = [(str(p.relative_to(found.folder)), p.stat().st_size, p.stat().st_mtime_ns) for p, _ in found.files]
+        index = read_index(folder)
+        if index is None or fits(len(index), size):
+            found = find() if find else find_pictures(folder)
+            if fits(len(found.files), size):
+                return _load(found, size, progress)
+            index = write_index(folder, found, progress)
+            _say_passed(found)
     except OSError as error:
         raise InputError(
             f"{error.filename or folder} cannot be read ({error.strerror}); give another folder."
         ) from None
+    _say_taken(index.folder, index.classes, index.labels)
+    needed = f"At {size} px they take {3 * size**2 * len(index) / 1e9:.0f} GB, more than is held in memory:"
+    print(f"{needed} {'they are read as they are needed.' if streamed else 'a fixed sample is read.'}")
+    return stream(index, size) if streamed else stream(index, size).in_memory(progress)
+
+
+def _load(found: Found, size: int, progress: bool) -> Photos:
+    """What was found, in memory."""
+    listing = [(str(p.relative_to(found.folder)), p.stat().st_size, p.stat().st_mtime_ns) for p, _ in found.files]
     key = hashlib.sha256(json.dumps([size, found.classes, listing]).encode()).hexdigest()[:16]
-    name = f"{found.folder.resolve().name}-{size}-{key}"
+    name = f"{found.folder.resolve().name}-{size}-{key}"[-120:]
     arrays = cached(name, lambda: _decode(found.files, size, found.folder, progress))
-    _say(found, arrays["labels"])
+    counts = _say_taken(found.folder, found.classes, arrays["labels"])
+    _say_passed(found)
+    if empty := [name for name, count in zip(found.classes, counts, strict=True) if not count]:
+        raise InputError(f"No picture of {_some(empty)} can be read; mend them, or take these folders away.")
     return Photos(**{name: torch.from_numpy(a) for name, a in arrays.items()}, classes=found.classes)
 
 
-def _say(found: Found, labels: np.ndarray) -> None:
-    """What was taken of a folder, and what was not."""
-    counts = np.bincount(labels, minlength=len(found.classes)).tolist()
-    each = [f"{name} {count:,}" for name, count in zip(found.classes, counts, strict=True)]
+def _say_taken(folder: Path, classes: tuple[str, ...], labels: np.ndarray) -> list[int]:
+    """Prints, and returns, how many pictures of each class there are."""
+    counts = np.bincount(labels, minlength=len(classes)).tolist()
+    each = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
     kinds = "1 class" if len(each) == 1 else f"{len(each)} classes"
-    print(f"{found.folder}: {len(labels):,} pictures of {kinds}: {_some(each)}")
+    print(f"{folder}: {len(labels):,} pictures of {kinds}: {_some(each)}")
+    return counts
+
+
+def _say_passed(found: Found) -> None:
     if found.passed:
         print("Passed over: " + _some([f"{name} ({why})" for name, why in found.passed.items()]))
-    empty = [name for name, count in zip(found.classes, counts, strict=True) if not count]
-    if empty:
-        raise InputError(f"No picture of {_some(empty)} can be read; mend them, or take these folders away.")
 
 
 def _decode(files: list[tuple[Path, int]], size: int, folder: Path, progress: bool) -> dict[str, np.ndarray]:

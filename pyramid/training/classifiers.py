@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pyramid.checkpoints import load_state, save_state
 from pyramid.classifier import Classifier, normalise
-from pyramid.data import Photos, draw_edges, flip, from_bytes, posterise, shift, to_grey
+from pyramid.data import Labelled, draw_edges, flip, from_bytes, posterise, shift, to_grey
 from pyramid.device import autocast, seeded
 from pyramid.errors import InputError
 from pyramid.training.health import check_finite
@@ -53,14 +53,15 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return images
 
 
-def train_head(classifier: Classifier, photos: Photos, seed: int = 0, progress: bool = True) -> float:
+def train_head(classifier: Classifier, photos: Labelled, seed: int = 0, progress: bool = True) -> float:
     """Fit the fully connected layers to the convolutions' features of nine tenths of `photos`, and measure `level_std`.
 
-    The convolutions stay as they are: every photograph passes them HEAD_VIEWS times, augmented, and never again.
+    The convolutions stay as they are: every photograph, or of a set on a disk every known one, passes them HEAD_VIEWS
+    times, augmented, and never again.
     Returns the accuracy on the held-out tenth.
     """
     photos.check_trainable()
-    training, device = photos.part(held_out=False), photos.images.device
+    training, device = photos.part(held_out=False), photos.device
     classifier.to(device, memory_format=torch.channels_last)
     random = torch.Generator().manual_seed(seed)
     features, labels = _encode_views(classifier, training, random, progress)  # (HEAD_VIEWS * N, D), (HEAD_VIEWS * N,)
@@ -83,43 +84,44 @@ def train_head(classifier: Classifier, photos: Photos, seed: int = 0, progress: 
 
 @torch.no_grad()
 def _encode_views(
-    classifier: Classifier, photos: Photos, random: torch.Generator, progress: bool
+    classifier: Classifier, photos: Labelled, random: torch.Generator, progress: bool
 ) -> tuple[Tensor, Tensor]:
     """What the fully connected layers read of HEAD_VIEWS augmented copies of each photograph, and the labels."""
     classifier.eval()
     features, labels = [], []
-    count = HEAD_VIEWS * math.ceil(len(photos) / CHUNK)
+    order = photos.known.split(CHUNK)
+    count = HEAD_VIEWS * len(order)
     bar = tqdm(total=count, desc="encoding", unit="batch", disable=not progress)
     for _ in range(HEAD_VIEWS):
-        for pixels, label in zip(photos.images.split(CHUNK), photos.labels.split(CHUNK), strict=True):
+        for rows, pixels in zip(order, photos.batches(order), strict=True):
             images = augment(pixels, random).contiguous(memory_format=torch.channels_last)
-            with autocast(photos.images.device):
+            with autocast(photos.device):
                 conv5 = classifier.pyramid_of_normalised(normalise(images), deepest="conv5")["conv5"]
             features.append(classifier.avgpool(conv5).flatten(1).half())
-            labels.append(label)
+            labels.append(photos.labels[rows.to(photos.device)])
             bar.update()
     bar.close()
     return torch.cat(features), torch.cat(labels)
 
 
-def _measure_level_std(classifier: Classifier, training: Photos, random: torch.Generator) -> None:
-    sample = training.images[torch.randperm(len(training), generator=random)[:2048].to(training.images.device)]
-    classifier.measure_level_std(from_bytes(part) for part in sample.split(CHUNK))
+def _measure_level_std(classifier: Classifier, training: Labelled, random: torch.Generator) -> None:
+    sample = torch.randperm(len(training), generator=random)[:2048]
+    classifier.measure_level_std(map(from_bytes, training.batches(sample.split(CHUNK))))
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, photos: Photos) -> float:
+def accuracy(model: nn.Module, photos: Labelled) -> float:
     """Share of photographs whose label the model names."""
     model.eval()
-    right = 0
-    for pixels, labels in zip(photos.images.split(CHUNK), photos.labels.split(CHUNK), strict=True):
+    right, order = 0, torch.arange(len(photos)).split(CHUNK)
+    for pixels, labels in zip(photos.batches(order), photos.labels.split(CHUNK), strict=True):
         right += int((model(from_bytes(pixels)).argmax(1) == labels).sum())
     return right / len(photos)
 
 
 def train_supervised(
     model: nn.Module,
-    photos: Photos,
+    photos: Labelled,
     checkpoint: Path,
     epochs: int,
     seed: int = 0,
@@ -137,7 +139,7 @@ def train_supervised(
     """
     photos.check_trainable()
     training, held_out = photos.part(held_out=False), photos.part(held_out=True)
-    device, batch = photos.images.device, min(BATCH, len(training))
+    device, batch = photos.device, min(BATCH, len(training))
     networks = nn.ModuleDict({"model": model.to(device, memory_format=torch.channels_last)})
     if isinstance(model, Classifier) and training.attributes is not None:
         with seeded(seed):
@@ -188,17 +190,19 @@ def _resume(checkpoint: Path, parts: dict, made_of: dict) -> tuple[int, float]:
 
 
 def _train_epoch(
-    networks: nn.ModuleDict, training: Photos, optimiser, schedule, generator: torch.Generator, bar: tqdm
+    networks: nn.ModuleDict, training: Labelled, optimiser, schedule, generator: torch.Generator, bar: tqdm
 ) -> None:
     """Every photograph once, in an order and an augmentation drawn from the generator."""
-    model, device = networks["model"], training.images.device
+    model, device = networks["model"], training.device
     model.train()
     order = torch.randperm(len(training), generator=generator)
     batch = min(BATCH, len(training))
     steps = len(training) // batch
     bar.reset(total=steps)
-    for chosen in order[: steps * batch].to(device).split(batch):
-        images = augment(training.images[chosen], generator).contiguous(memory_format=torch.channels_last)
+    chunks = order[: steps * batch].split(batch)
+    for rows, pixels in zip(chunks, training.batches(chunks), strict=True):
+        chosen = rows.to(device)
+        images = augment(pixels, generator).contiguous(memory_format=torch.channels_last)
         with autocast(device):
             if "tell" in networks:
                 features = model.pyramid_of_normalised(normalise(images))
@@ -221,7 +225,8 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def familiarity_threshold(model: nn.Module, photos: Photos) -> float:
+def familiarity_threshold(model: nn.Module, photos: Labelled) -> float:
     """The best class probability that 95 % of these photographs reach; see `SemanticPyramid.is_familiar`."""
-    best = [model(from_bytes(part)).softmax(1).amax(1) for part in photos.images.split(CHUNK)]
+    parts = photos.batches(torch.arange(len(photos)).split(CHUNK))
+    best = [model(from_bytes(part)).softmax(1).amax(1) for part in parts]
     return float(torch.cat(best).cpu().quantile(0.05))

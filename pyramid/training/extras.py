@@ -39,7 +39,7 @@ class Made:
     reencoded: dict[str, Tensor]  # and what they have, level -> (B/2, …)
     classifier: Classifier
     generator: Generator
-    gallery: dict[str, Tensor]  # features of all training photographs at the levels that retrieval weighs
+    gallery: dict[str, Tensor]  # features of the photographs that retrieval draws from, at the levels it weighs
     gallery_labels: Tensor  # (N,)
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from pyramid import masks
 from pyramid.checkpoints import as_bytes, graceful, load_state, locked, save_state
 from pyramid.classifier import Classifier
-from pyramid.data import Photos, from_bytes
+from pyramid.data import Labelled, from_bytes
 from pyramid.device import autocast, autocast_dtype, default_device, seeded
 from pyramid.discriminator import Discriminator
 from pyramid.errors import InputError
@@ -47,13 +47,13 @@ Learned = tuple[Batch, Tensor, objective.Scores, dict[str, dict[str, Tensor]]]  
 class Run:
     """The networks, optimisers and counters of one training run; `start` makes it from a preset and photographs."""
 
-    def __init__(self, preset: Preset, photos: Photos, classifier: Classifier, seed: int):
+    def __init__(self, preset: Preset, photos: Labelled, classifier: Classifier, seed: int):
         """photos: on the device to train on.
 
         Raises InputError where the classifier is for other classes or another size.
         """
         self.preset, self.photos, self.seed, self.step_count = preset, photos, seed, 0
-        self.device = device = photos.images.device
+        self.device = device = photos.device
         if classifier.image_size != preset.image_size or classifier.classes != len(photos.classes):
             raise InputError(
                 f"The classifier is for {classifier.classes} classes at {classifier.image_size} px, the run for "
@@ -65,7 +65,8 @@ class Run:
             self.generator = _place(Generator(preset, len(photos.classes)), device)
             self.discriminator = _place(Discriminator(preset, len(photos.classes)), device)
         self.gallery = self._encode_photos()
-        self.generator.measure_labels(self.gallery["fc8"].float(), photos.labels)
+        self.gallery_labels = photos.labels[photos.known.to(device)]
+        self.generator.measure_labels(self.gallery["fc8"].float(), self.gallery_labels)
         self.ema = AveragedModel(self.generator)
         self.full_rates = {self.generator: preset.learning_rate, self.discriminator: preset.discriminator_rate}
         self.rates = {network: torch.tensor(rate, device=device) for network, rate in self.full_rates.items()}
@@ -86,13 +87,16 @@ class Run:
 
     @torch.no_grad()
     def _encode_photos(self) -> dict[str, Tensor]:
-        """fc8 of all photographs, and the levels that retrieval weighs, in half precision: level -> (N, D)."""
+        """fc8 of the known photographs, and of a gallery of them what retrieval weighs, as halves: level -> (N, D)."""
         names = [n for n, weight in zip(LEVELS, self.preset.retrieval, strict=True) if weight or n == "fc8"]
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
-        for pixels in self.photos.images.split(64):
+        order = self.photos.known.split(64)
+        for i, pixels in enumerate(self.photos.batches(order)):
             with autocast(self.device):
                 features = self.classifier.pyramid(from_bytes(pixels))
             for name, part in parts.items():
+                if name != "fc8" and 64 * i >= self.photos.gallery:
+                    continue
                 part.append(features[name].flatten(1).half())
         return {name: torch.cat(part) for name, part in parts.items()}
 
@@ -142,7 +146,7 @@ class Run:
         self.discriminator.requires_grad_(False)
         made = Made(
             self.preset, batch, fake, objective.wanted(batch, seen, features), seen.fake_features,
-            self.classifier, self.generator, self.gallery, self.photos.labels,
+            self.classifier, self.generator, self.gallery, self.gallery_labels,
         )  # fmt: skip
         scores_now = objective.score_fakes(self.discriminator, batch, seen, weight)
         terms_now = compute(paper_terms(made, scores_now) | extra_terms(made), weight)
@@ -217,7 +221,7 @@ class Run:
             ) from None
 
 
-def start(preset: Preset, photos: Photos, source: str | Path | Release, seed: int = 0) -> Run:
+def start(preset: Preset, photos: Labelled, source: str | Path | Release, seed: int = 0) -> Run:
     """A run at its beginning, on the best device there is.
 
     Args:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyramid.checkpoints import locked, read_card, released
 from pyramid.classifier import Classifier
-from pyramid.data import Photos
+from pyramid.data import Labelled
 from pyramid.device import seeded
 from pyramid.errors import InputError
 from pyramid.judge import Judge
@@ -35,7 +35,7 @@ class Plan:
     seed: int = 0
 
 
-def make_classifiers(preset: Preset, photos: Photos, plan: Plan, folder: Path) -> dict[str, float]:
+def make_classifiers(preset: Preset, photos: Labelled, plan: Plan, folder: Path) -> dict[str, float]:
     """Train the classifier and the judge on nine tenths of `photos`; save them as a folder that `open_release` takes.
 
     A preset with batch norm in its classifier has a slim one, trained as a whole. One without has VGG-16's own
@@ -68,7 +68,7 @@ def make_classifiers(preset: Preset, photos: Photos, plan: Plan, folder: Path) -
     return scores
 
 
-def _train(networks: dict, preset: Preset, photos: Photos, plan: Plan, folder: Path) -> dict[str, float]:
+def _train(networks: dict, preset: Preset, photos: Labelled, plan: Plan, folder: Path) -> dict[str, float]:
     """The classifier, then the judge; returns their accuracies on the held-out tenth."""
     epochs = plan.epochs or (EPOCHS_MORE if plan.source else EPOCHS)
 
@@ -89,7 +89,7 @@ def _train(networks: dict, preset: Preset, photos: Photos, plan: Plan, folder: P
     return scores
 
 
-def _check_data(folder: Path, photos: Photos) -> None:
+def _check_data(folder: Path, photos: Labelled) -> None:
     """Raises InputError where `folder` has the classifier of other photographs: it stays as it is."""
     if (folder / "card.json").is_file() and read_card(folder).get("data") != photos.fingerprint:
         raise InputError(f"{folder} has the classifier of other photographs; give another folder with --out.")
@@ -110,7 +110,7 @@ def begin_with(network: Classifier | Judge, source: Release, part: str) -> None:
     network.load_state_dict({name: given[name] if fits[name] else value for name, value in own.items()})
 
 
-def find_classifier(preset: Preset, photos: Photos, folder: Path, plan: Plan) -> Release:
+def find_classifier(preset: Preset, photos: Labelled, folder: Path, plan: Plan) -> Release:
     """The classifier of a run: made in `folder` earlier, else the preset's released one, else made there now.
 
     A file of ImageNet's convolutions in the plan asks for one of its own, made from them.

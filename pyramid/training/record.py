@@ -120,7 +120,7 @@ def forget_after(folder: Path, step: int) -> None:
 def sample_sheet(run: "Run", generator: Generator) -> Tensor:
     """Fixed references by (reference, seven levels, closed): uint8 (rows, columns, 3, S, S)."""
     chosen = torch.linspace(0, len(run.photos) - 1, SHEET_REFERENCES).long().to(run.device)
-    references, labels = from_bytes(run.photos.images[chosen]), run.photos.labels[chosen]
+    references, labels = from_bytes(run.photos.pixels(chosen)), run.photos.labels[chosen]
     features = run.classifier.pyramid(references)
     z = torch.randn(len(chosen), generator.z_size, generator=torch.Generator().manual_seed(0)).to(run.device)
     columns = [references]

@@ -4,14 +4,16 @@ Two random streams of the paper come together here: type 1 masks (one level open
 outside a region), each sample by itself, and ours beside them. The randomness of step n comes from (seed, n) alone.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyramid import masks
-from pyramid.data import Photos, flip, from_bytes
+from pyramid.data import Labelled, flip, from_bytes
 from pyramid.levels import FC_LEVELS, LEVELS, depth
 from pyramid.presets import MaskShares, Preset
 
@@ -54,7 +56,7 @@ class Batch:
     #: (B/2,) each: pixels down and right, the same for a reference and its images; 0 where `region`, which would have
     #: to move along
     shift: tuple[Tensor, Tensor]
-    others: Tensor  # (OTHERS,): photographs among which a reference must be found
+    others: Tensor  # (OTHERS,): photographs of the gallery among which a reference must be found
 
     @staticmethod
     def both_z(x: Tensor) -> Tensor:
@@ -79,21 +81,23 @@ class Batch:
 
 
 class Sampler:
-    """Draws the steps' batches from photographs that lie on the device."""
+    """Draws the steps' batches from photographs."""
 
-    def __init__(self, photos: Photos, preset: Preset, z_size: int, seed: int):
+    def __init__(self, photos: Labelled, preset: Preset, z_size: int, seed: int):
         self.photos, self.preset, self.z_size, self.seed = photos, preset, z_size, seed
         self.labels = photos.labels.cpu()  # kept here, so that a draw never waits for the card
         self.by_class, self.class_sizes = self.labels.argsort(stable=True), self.labels.bincount()
+        self.following, self.stream = -1, iter(())  # the step whose pixels come next out of the stream
 
     def draw(self, step: int) -> Batch:
         """The batch of a step, from (seed, step) alone. Steps below 0 are for measuring, never for training."""
-        random = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        p, half, device = self.preset, self.preset.batch // 2, self.photos.images.device
+        random = self._random(step)
+        p, half, device = self.preset, self.preset.batch // 2, self.photos.device
         classes = len(self.photos.classes)
-        chosen = self._draw_pairs(half, random).to(device)
+        rows = self._draw_pairs(half, random)
+        pixels, chosen = self._pixels(step, rows), rows.to(device)
         mirrored = (torch.rand(half, generator=random) < 0.5).to(device)
-        references = flip(from_bytes(self.photos.images[chosen]), mirrored)
+        references = flip(from_bytes(pixels), mirrored)
         drawn = draw_masks(half, p.image_size, p.shares, random, device)
         real_labels = self.photos.labels[chosen]
         other = torch.randint(1, max(classes, 2), (half,), generator=random).to(device)
@@ -104,7 +108,7 @@ class Sampler:
         z = torch.randn(2 * half, self.z_size, generator=random).to(device)
         reach = int(p.image_size * p.shift)
         down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~drawn.region
-        others = torch.randint(len(self.labels), (OTHERS,), generator=random).to(device)
+        others = torch.randint(self.photos.gallery, (OTHERS,), generator=random).to(device)
         return Batch(
             references=references.contiguous(memory_format=torch.channels_last),
             real_labels=real_labels,
@@ -120,6 +124,23 @@ class Sampler:
             shift=(down, right),
             others=others,
         )
+
+    def _random(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+
+    def _pixels(self, step: int, rows: Tensor) -> Tensor:
+        """The photographs of a step: read ahead where steps follow each other in training, else at once."""
+        if step < 0:
+            return self.photos.pixels(rows)
+        if step != self.following:
+            self.stream = self.photos.batches(self._rows_from(step))
+        pixels = next(self.stream)
+        self.following = step + 1
+        return pixels
+
+    def _rows_from(self, step: int) -> Iterator[Tensor]:
+        """What each step from this one on chooses, which is the first that it draws."""
+        return (self._draw_pairs(self.preset.batch // 2, self._random(n)) for n in count(step))
 
     def _draw_pairs(self, count: int, random: torch.Generator) -> Tensor:
         """Indices of `count` photographs, adjacent pairs of one class, as the discriminator wants them."""
