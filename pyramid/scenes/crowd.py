@@ -4,7 +4,7 @@ Like the builders, this draws from the generator it is given, and after them: a 
 with and without people.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,7 +28,7 @@ VIEWS = {
     "snowy mountain": (0.05, 0.84),
 }
 SMALLEST, LOWEST = 0.095, 0.985  # height of the farthest people; v of the nearest feet
-#: height from which it counts as this distance, how likely it is tried, the most people together, and who sits
+#: height from which it counts as this distance, how likely it is tried, the most people together, and the share that sits
 DISTANCES = ((0.26, 0.48, 3, 0.3), (0.16, 0.3, 5, 0.25), (SMALLEST, 0.22, 4, 0.0))
 BENCHES = {"city": 1.0, "snowy mountain": 1.0, "beach": 0.0, "desert": 0.0}  # share of who sits; elsewhere 0.4
 TRIES = 30
@@ -39,15 +39,17 @@ def with_people(rng: Rng, label: str, time: str, layers: list[Layer]) -> list[La
     came = rng.random() < PEOPLED
     sky = next(layer for layer in layers if isinstance(layer, Sky))
     above, scale = VIEWS[label]
-    eye, scale = sky.horizon - above, scale * rng.uniform(0.88, 1.08)
-    free, fronts = survey(layers, time)
-    heights = _heights(free, eye, scale)
-    if not came or not heights.any():
+    scale *= rng.uniform(0.88, 1.08)
+    if not came:
         return layers
-    people: list[Jointed] = []
+    free, fronts = survey(layers, time)
+    heights = _heights(free, sky.horizon - above, scale)
+    if not heights.any():
+        return layers
+    crowd = _Crowd(rng, label, time, heights, fronts, sun_side(sky))
     for _ in range(int(rng.integers(1, 6))):
-        people += _group(rng, label, time, heights, fronts, people, sun_side(sky))
-    return _among(layers, people) if people else layers
+        crowd.add_group()
+    return _among(layers, crowd.things)
 
 
 def survey(layers: list[Layer], time: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,43 +83,51 @@ def _heights(free: np.ndarray, eye: float, scale: float) -> np.ndarray:
     return np.where(firm, tall[:, None], 0)
 
 
-def _group(
-    rng: Rng,
-    label: str,
-    time: str,
-    heights: np.ndarray,
-    fronts: np.ndarray,
-    others: list[Jointed],
-    side: float,
-) -> list[Jointed]:
-    """Some people together, where there is room: near ones alone or in pairs, more in the middle distance."""
-    least, _, most, sitting = DISTANCES[rng.choice(len(DISTANCES), p=[share for _, share, _, _ in DISTANCES])]
-    upper = min([low for low, *_ in DISTANCES if low > least], default=1.0)
-    rows, columns = np.nonzero((heights >= least) & (heights < upper))
-    if not len(rows):
-        return []
-    chosen = rng.integers(len(rows))
-    middle = np.array((columns[chosen], rows[chosen])) + 0.5
-    tall = heights[rows[chosen], columns[chosen]]
-    faces, warm = int(rng.choice((-1, 1))), label != "snowy mountain"
-    found: list[Jointed] = []
-    count = int(rng.integers(1, most + 1))
-    for _ in range(TRIES):
-        taken = [person for person in (*others, *found) if isinstance(person, Person)]
-        if len(taken) >= MOST or sum(isinstance(person, Person) for person in found) == count:
-            break
-        aside = rng.uniform(-0.3, 0.3, 2) * (count, 0.3 * count) * tall * len(heights) * (len(found) > 0)
-        column, row = (middle + aside).astype(int).clip(0, len(heights) - 1)
-        height = float(heights[row, column])
-        u, foot = (column + rng.random()) / len(heights), (row + rng.random()) / len(heights)
-        if height == 0 or _hidden(fronts, u, foot, height) or any(_hides(person, u, foot, height) for person in taken):
-            continue
-        pose = str(rng.choice(("walking", "standing"), p=(0.6, 0.4)))
+@dataclass
+class _Crowd:
+    """Those who have come so far, and where there is room for more."""
+
+    rng: Rng
+    label: str
+    time: str
+    heights: np.ndarray  # (side, side), of `_heights`
+    fronts: np.ndarray  # (side, side), of `survey`
+    sun_side: float
+    people: list[Person] = field(default_factory=list)
+    things: list[Jointed] = field(default_factory=list)  # people, each after the bench it sits on
+
+    def add_group(self) -> None:
+        """Some people together: up to three where they are near, up to five in the middle distance."""
+        rng, side = self.rng, len(self.heights)
+        least, _, most, sitting = DISTANCES[rng.choice(len(DISTANCES), p=[share for _, share, _, _ in DISTANCES])]
+        nearer = min([low for low, *_ in DISTANCES if low > least], default=1.0)
+        rows, columns = np.nonzero((self.heights >= least) & (self.heights < nearer))
+        if not len(rows):
+            return
+        chosen = rng.integers(len(rows))
+        middle = np.array((columns[chosen], rows[chosen])) + 0.5
+        tall = self.heights[rows[chosen], columns[chosen]]
+        faces, count, found = int(rng.choice((-1, 1))), int(rng.integers(1, most + 1)), 0
+        for _ in range(TRIES):
+            if found == count or len(self.people) == MOST:
+                break
+            aside = rng.uniform(-0.3, 0.3, 2) * (count, 0.3 * count) * tall * side * (found > 0)
+            column, row = (middle + aside).astype(int).clip(0, side - 1)
+            place = ((column + rng.random()) / side, (row + rng.random()) / side, float(self.heights[row, column]))
+            found += self._add(place, sitting, faces)
+
+    def _add(self, place: tuple[float, float, float], sitting: float, faces: int) -> bool:
+        """Somebody at a place (u, v of the foot, height), if there is room; whether there was."""
+        if place[2] == 0 or _hidden(self.fronts, *place) or any(_hides(person, *place) for person in self.people):
+            return False
+        rng, pose = self.rng, str(self.rng.choice(("walking", "standing"), p=(0.6, 0.4)))
         if rng.random() < sitting:
-            pose = "on a bench" if rng.random() < BENCHES.get(label, 0.4) else "on the ground"
+            pose = "on a bench" if rng.random() < BENCHES.get(self.label, 0.4) else "on the ground"
         turned = faces if rng.random() < 0.75 else -faces
-        found += somebody(rng, pose, (u, foot, height), turned, time, side, warm)
-    return found
+        came = somebody(rng, pose, place, turned, self.time, self.sun_side, warm=self.label != "snowy mountain")
+        self.things += came
+        self.people.append(came[-1])
+        return True
 
 
 def _hidden(fronts: np.ndarray, u: float, foot: float, height: float) -> bool:
@@ -135,9 +145,9 @@ def _hides(person: Person, u: float, foot: float, height: float) -> bool:
     return not beside and foot - height < person.foot and person.foot - person.height < foot
 
 
-def _among(layers: list[Layer], people: list[Jointed]) -> list[Layer]:
-    """People between the figures of a landscape, which come last: each before the first figure that is nearer."""
-    waiting, merged = sorted(people, key=lambda person: person.foot), []
+def _among(layers: list[Layer], things: list[Jointed]) -> list[Layer]:
+    """People and benches between the figures of a landscape, which come last: each before the first figure that is nearer."""
+    waiting, merged = sorted(things, key=lambda thing: thing.foot), []
     for layer in layers:
         if not isinstance(layer, Figures):
             merged.append(layer)
