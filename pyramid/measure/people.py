@@ -17,6 +17,7 @@ What is not equal: shape, contrast to the ground, how often a thing was seen in 
 one label (sails with the sea) while people go anywhere.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -74,7 +75,7 @@ def cells_of(scenes: list[Scene], emptied: list[Scene], side: int) -> Cells:
             share = F.adaptive_avg_pool2d(where[None].float(), side)[0]  # (side, side)
             made_of = int(np.bincount(scene.materials[where.numpy()]).argmax())
             counts = (share >= LEAST_SHARE) & (behind[n] != made_of)
-            step = STEPS - 1 + int(np.floor(np.log2(where.float().mean()) + 1))  # 0 and less: the smallest
+            step = STEPS + math.floor(math.log2(where.float().mean()))  # 0 and less: the smallest
             group[n][counts] = GROUPS.index("people" if kind == "person" else "others")
             material[n][counts] = made_of
             stratum[n][counts] = 2 * max(step, 0) + (share[counts] >= CLEAR_SHARE).long()

@@ -28,7 +28,7 @@ VIEWS = {
     "snowy mountain": (0.05, 0.84),
 }
 SMALLEST, LOWEST = 0.095, 0.985  # height of the farthest people; v of the nearest feet
-#: height from which it counts as this distance, how likely it is tried, the most people together, and the share that sits
+#: height from which it counts as this distance, how likely it is tried, the most people together, the share that sits
 DISTANCES = ((0.26, 0.48, 3, 0.3), (0.16, 0.3, 5, 0.25), (SMALLEST, 0.22, 4, 0.0))
 BENCHES = {"city": 1.0, "snowy mountain": 1.0, "beach": 0.0, "desert": 0.0}  # share of who sits; elsewhere 0.4
 TRIES = 30
@@ -146,7 +146,7 @@ def _hides(person: Person, u: float, foot: float, height: float) -> bool:
 
 
 def _among(layers: list[Layer], things: list[Jointed]) -> list[Layer]:
-    """People and benches between the figures of a landscape, which come last: each before the first figure that is nearer."""
+    """People and benches among the figures of a landscape, which come last: each before the first that is nearer."""
     waiting, merged = sorted(things, key=lambda thing: thing.foot), []
     for layer in layers:
         if not isinstance(layer, Figures):
