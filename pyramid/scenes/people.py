@@ -99,7 +99,7 @@ class Joints:
     legs: tuple[tuple[Point, Point, Point], ...]  # hip, knee, foot
     arms: tuple[tuple[Point, Point, Point], ...]  # shoulder, elbow, hand
     wide: float  # half the shoulders' width: 0 from the side
-    face: float  # how far the face lies before the middle of the head
+    face: float  # how far the face lies before the middle of the head, -1 where it is not seen
 
 
 def _walking(rng: Rng) -> Joints:
@@ -113,7 +113,7 @@ def _walking(rng: Rng) -> Joints:
 
 
 def _standing(rng: Rng) -> Joints:
-    lift = rng.choice((0.0, 0.07))  # of a foot, for those who come or go
+    lift = rng.choice((0.0, 0.07))  # of a foot, for those who are under way
     legs = tuple(
         ((0.045 * k, 0.5), (0.058 * k, 0.27 + up / 3), (0.062 * k, 0.025 + up)) for k, up in ((-1, lift), (1, 0))
     )
@@ -124,7 +124,7 @@ def _standing(rng: Rng) -> Joints:
         ]  # hanging, akimbo, raised
         return (0.115 * side, 0.78), (elbow[0] * side, elbow[1]), (hand[0] * side, hand[1])
 
-    face = rng.choice((0.0, -1.0), p=(0.7, 0.3))  # -1: seen from behind
+    face = rng.choice((0.0, -1.0), p=(0.7, 0.3))  # coming or going
     return Joints((0, 0.925), ((0, 0.765), (0, 0.53)), legs, (arm(-1), arm(1)), 0.085, face)
 
 
