@@ -66,9 +66,7 @@ def test_twins_differ_only_where_people_are(plans, peopled, drawn):
         assert not changed[~reach(plans[n], 64)].any(), n
         new = scene.materials != twin.materials
         bodies = new & np.isin(scene.materials, (PERSON, MATERIALS.index("built")))  # with the benches
-        near = np.any([np.roll(bodies, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)], axis=0)
-        assert not new[~near].any()  # a shadow leaves the map alone; beside a body, the vote of 2 x 2 points may turn
-        assert (new & ~bodies).sum() < 0.2 * bodies.sum()
+        assert (new & ~bodies).sum() < 0.02 * bodies.sum()  # shadows leave the map alone; a vote of 2 x 2 may turn
 
 
 def test_six_scenes_of_ten_have_one_to_twelve_people(plans):
