@@ -218,6 +218,8 @@ PRESETS = {
         ),
     )
 }
+#: the networks and the training of scenes64, in the world with people
+PRESETS["people64"] = replace(PRESETS["scenes64"], name="people64", data="people")
 
 
 #: the terms of the objective: losses.py has the paper's, training/extras.py ours

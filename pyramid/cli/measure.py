@@ -1,4 +1,4 @@
-"""Commands that measure: evaluate, curve, readout, applications, compare, baselines, study-report."""
+"""Commands that measure: evaluate, curve, readout, applications, people, compare, baselines, study-report."""
 
 import argparse
 import sys
@@ -8,16 +8,17 @@ from pathlib import Path
 import torch
 
 from pyramid import data, figures
-from pyramid.cli.options import DEFAULT_MODEL, count, dataset, save_measured, seed, side
+from pyramid.cli.options import DEFAULT_MODEL, between, count, dataset, save_measured, seed, side
 from pyramid.errors import InputError
 from pyramid.levels import check_level
 from pyramid.measure import baselines as others
 from pyramid.measure import comparison, levels, study, uses
 from pyramid.measure import curve as curves
+from pyramid.measure import people as crowds
 from pyramid.measure import readout as readers
 from pyramid.measure.extractors import Extractor, Inception
 from pyramid.model import SemanticPyramid, load
-from pyramid.scenes import RANGES, load_photos
+from pyramid.scenes import PEOPLED, RANGES, load_photos
 from pyramid.training import imagenet
 
 MOST_IMAGES = 3000  # that evaluate measures unless told
@@ -78,9 +79,15 @@ def _to_conv3(model: SemanticPyramid, images: torch.Tensor) -> dict[str, torch.T
 
 def applications(args: argparse.Namespace) -> None:
     model = load(args.model)
-    numbers = RANGES.get(dataset(args.data, model.preset, "--data", "-test"))
-    result = uses.measure(model, _held_out(args, model), args.images, args.seed, args.side, numbers)
+    source = dataset(args.data, model.preset, "--data", "-test")
+    world = (RANGES.get(source), source in PEOPLED)
+    result = uses.measure(model, _held_out(args, model), args.images, args.seed, args.side, *world)
     save_measured(args, "applications", result, uses.markdown_table(result))
+
+
+def people(args: argparse.Namespace) -> None:
+    result = crowds.measure(load(args.model), RANGES["people-test"][: args.images], args.seed)
+    save_measured(args, "people", result, crowds.markdown_table(result))
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -147,6 +154,13 @@ def add_commands(add) -> None:
 
     c = add(applications, "measure repainting, composition, re-labelling and re-imagining")
     _common(c, 200, 160, "applications")
+
+    c = add(people, "at which level people in the built-in world are lost, beside other things of their size")
+    c.add_argument("model", help="released name or folder of a model of the built-in world")
+    most = len(RANGES["people-test"])
+    c.add_argument("--images", type=between(1, most), default=1000, help=f"scenes, at most {most:,} (default: 1,000)")
+    c.add_argument("--seed", type=seed, default=0, help="of z (default: 0)")
+    c.add_argument("--out", help="JSON file to write, beside it .md (default: outputs/<model>-people.json)")
 
     c = add(compare, "one pass of the generator against inversion by optimisation")
     c.add_argument("--levels", default="conv1,conv3,conv4,fc7", help="with commas (default: %(default)s)")

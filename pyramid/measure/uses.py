@@ -182,15 +182,16 @@ def nearer_to_first(model: SemanticPyramid, made: Tensor, first: Tensor, second:
 
 
 def measure_materials(
-    model: SemanticPyramid, images: Tensor, labels: Tensor, numbers: list[int], seed: int
+    model: SemanticPyramid, images: Tensor, labels: Tensor, numbers: list[int], seed: int, people: bool = False
 ) -> dict[str, dict[str, Metric]]:
     """Repainting and composition of computed scenes, judged by their maps: which material is read where.
 
     Cells of a quarter of the resolution, those that one material fills and that lie whole inside the region or
-    CLEAR pixels away from it; for composition, those in which the two maps differ. numbers: of the scenes.
+    CLEAR pixels away from it; for composition, those in which the two maps differ.
+    numbers: of the scenes; people: whether these have people.
     """
-    reader = MaterialReader(model.judge, model.image_size, READ_SCENES)
-    truth = cell_materials(numbers, model.image_size, reader.side)  # (N, side, side)
+    reader = MaterialReader(model.judge, model.image_size, READ_SCENES, people)
+    truth = cell_materials(numbers, model.image_size, reader.side, people)  # (N, side, side)
     regions = random_boxes(len(images), model.image_size, torch.Generator().manual_seed(seed))
     inside = F.adaptive_avg_pool2d(regions, reader.side)[:, 0] == 1
     outside = F.adaptive_max_pool2d(F.max_pool2d(regions, 2 * CLEAR + 1, 1, CLEAR), reader.side)[:, 0] == 0
@@ -294,6 +295,7 @@ def measure(
     seed: int = 0,
     side: int = 160,
     numbers: range | None = None,
+    people: bool = False,
     progress: bool = True,
 ) -> dict:
     """All four uses: {use: {metric: (value, low, high, bound)}}, over the first `count` photographs of a fixed order.
@@ -302,6 +304,7 @@ def measure(
     Ctrl-C keeps the uses that are measured. Raises InputError, before anything is measured, where there are too few
     photographs, or none of a label.
     numbers: where the photographs are computed scenes, theirs; their maps then judge repainting and composition too.
+    people: whether those scenes have people.
     """
     order = chosen(photos, count, seed)
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
@@ -318,7 +321,7 @@ def measure(
         for name, work in tqdm(uses.items(), desc="uses", disable=not progress):
             rows[name] = work()
         if numbers is not None:
-            by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed)
+            by_map = measure_materials(model, images, labels, [numbers[i] for i in order.tolist()], seed, people)
             rows = {use: found | by_map.get(use, {}) for use, found in rows.items()}
     except KeyboardInterrupt:
         if not rows:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Colour = tuple[float, float, float]  # albedo: share of red, green and blue light sent back
 
-MATERIALS = ("sky", "water", "rock", "snow", "vegetation", "sand", "crop", "built", "road")
+MATERIALS = ("sky", "water", "rock", "snow", "vegetation", "sand", "crop", "built", "road", "person")
 TIMES = ("day", "sunset", "night")
 FINER = 2  # painted so many times finer than asked, then averaged
 EVERYWHERE = (slice(None), slice(None))  # rows and columns of the whole canvas
@@ -119,6 +119,7 @@ class Canvas:
         self.material = np.zeros((self.side, self.side), np.uint8)
         self.layer = np.zeros((self.side, self.side), np.int16)
         self.layers = 0
+        self.kinds = [""]  # of each layer: what figure it is, if one
         self.axis = (np.arange(self.side, dtype=np.float32) + 0.5) / self.side
 
     def inside(self, distance: Array) -> Array:
@@ -144,6 +145,7 @@ class Canvas:
         self.material[window][covered] = MATERIALS.index(material)
         self.layer[window][covered] = self.layers
 
-    def next_layer(self) -> None:
-        """What is painted from here on counts as another thing."""
+    def next_layer(self, kind: str = "") -> None:
+        """What is painted from here on counts as another thing; `kind` says what figure it is, if one."""
         self.layers += 1
+        self.kinds.append(kind)

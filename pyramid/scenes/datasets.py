@@ -16,22 +16,25 @@ from pyramid.scenes.folders import load_folder
 from pyramid.scenes.scene import Scene, render
 from pyramid.scenes.streaming import Streamed
 
-RANGES = {"scenes": range(12_000), "scenes-test": range(1_000_000, 1_003_000)}  # scene numbers of the datasets
+TRAINING, TEST = range(12_000), range(1_000_000, 1_003_000)
+RANGES = {"scenes": TRAINING, "scenes-test": TEST, "people": TRAINING, "people-test": TEST}  # their scenes' numbers
+PEOPLED = ("people", "people-test")  # the same landscapes, with people in six of ten
 
 
 def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
-    """A dataset of scenes at size x size pixels: "scenes" to train on, "scenes-test" to measure with.
+    """A dataset of scenes at size x size pixels: "scenes" and "people" to train on, "…-test" to measure with.
 
-    Fixed ranges of scene numbers of seed 0 (`RANGES`); of "scenes" every tenth counts as held out. Beside
-    its label every scene has attributes: its hour, one of three, and the share of each material. Drawn once
-    and cached in data/cache. Raises InputError for a size that scenes are not drawn at.
+    Fixed ranges of scene numbers of seed 0 (`RANGES`); of the former every tenth counts as held out. Beside
+    its label every scene has attributes: its hour, one of three, and the share of each material; those of "people"
+    two more, the share that is people and whether there are any. Drawn once and cached in data/cache.
+    Raises InputError for a size that scenes are not drawn at.
     """
     arrays = cached(f"{name}-{size}-{_fingerprint()}", lambda: _draw(name, size, progress))
     return Photos(**{key: torch.from_numpy(a) for key, a in arrays.items()}, classes=LABELS)
 
 
 def load_photos(source: str | Path, size: int, progress: bool = True, streamed: bool = False) -> Photos | Streamed:
-    """A dataset at size x size pixels, by name or from a folder of photographs.
+    """A dataset at size x size pixels, by name (`RANGES`, Places365) or from a folder of photographs.
 
     Names: "scenes", "scenes-test"; "places365" and "places365-test" where `python -m pyramid fetch places365` has put
     them (or the folder that has both, for the first). streamed: what does not fit in memory may come as `Streamed`, for
@@ -63,19 +66,27 @@ def load_places(name: str, root: Path, size: int, progress: bool = True, streame
 
 def _draw(name: str, size: int, progress: bool) -> dict[str, np.ndarray]:
     """The arrays of `Photos` for a named dataset of N scenes."""
-    drawn = [render(n, size) for n in tqdm(RANGES[name], desc=f"drawing {name}", unit="scene", disable=not progress)]
+    people = name in PEOPLED
+    numbers = tqdm(RANGES[name], desc=f"drawing {name}", unit="scene", disable=not progress)
+    drawn = [render(n, size, people=people) for n in numbers]
     return {
         "images": np.stack([scene.image.transpose(2, 0, 1) for scene in drawn]),  # (N, 3, size, size)
         "labels": np.array([LABELS.index(scene.label) for scene in drawn], dtype=np.int64),
         "held_out": np.arange(len(drawn)) % 10 == 0,
-        "attributes": np.stack([_attributes(scene) for scene in drawn]),  # (N, 3 + len(MATERIALS))
+        "attributes": np.stack([_attributes(scene, people) for scene in drawn]),  # (N, 12), with people (N, 14)
     }
 
 
-def _attributes(scene: Scene) -> np.ndarray:
-    """1 at the scene's hour, then the share of the picture that each material takes: (3 + len(MATERIALS),)."""
+def _attributes(scene: Scene, people: bool) -> np.ndarray:
+    """1 at the scene's hour, then the share of the picture that each material of a landscape takes: (12,).
+
+    people: with the share that is people, and 1 if there are any: (14,).
+    """
     shares = np.bincount(scene.materials.ravel(), minlength=len(MATERIALS)) / scene.materials.size
-    return np.concatenate([[time == scene.time for time in TIMES], shares]).astype(np.float32)
+    of_people = shares[MATERIALS.index("person")]
+    told = [of_people, of_people > 0] if people else []
+    hour = [time == scene.time for time in TIMES]
+    return np.concatenate([hour, shares[: MATERIALS.index("person")], told]).astype(np.float32)
 
 
 def _fingerprint() -> str:

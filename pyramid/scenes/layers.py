@@ -229,7 +229,7 @@ class Figures(Layer):
 
     def paint(self, canvas: Canvas) -> None:
         for kind, (u, foot, height), colour, haze in zip(self.kinds, self.places, self.colours, self.haze, strict=True):
-            canvas.next_layer()
+            canvas.next_layer(kind)
             self._paint_one(canvas, FIGURES[kind], float(u), float(foot), float(height), colour, float(haze))
 
     def _paint_one(

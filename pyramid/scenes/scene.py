@@ -5,14 +5,16 @@ the sky to the foreground. `render` paints them at any size, twice as fine as as
 a scene is the same scene at 32 and at 256 px; as a picture, a line drawing, or a flat poster.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pyramid.errors import InputError
 from pyramid.scenes.builders import BUILDERS, LABELS
 from pyramid.scenes.canvas import FINER, LIGHTS, TIMES, Canvas, step
-from pyramid.scenes.layers import Layer
+from pyramid.scenes.crowd import with_people
+from pyramid.scenes.layers import Figures, Layer
+from pyramid.scenes.people import Jointed, Person
 
 STYLES = ("picture", "lines", "poster")
 SIZES = (32, 256)  # smallest and largest side in pixels
@@ -26,40 +28,65 @@ class Plan:
     time: str
     layers: tuple[Layer, ...]
 
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody in the scene, the farthest first."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Person))
+
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene at one size. image: uint8 (S, S, 3); materials: uint8 (S, S), indices into MATERIALS."""
+    """One scene at one size.
+
+    image: uint8 (S, S, 3); materials: uint8 (S, S), indices into MATERIALS; things: int16 (S, S), indices into
+    `kinds`, which has a name for each figure ("person", "sail", …) and "" for whatever is none.
+    """
 
     image: np.ndarray
     materials: np.ndarray
     label: str
     time: str
+    things: np.ndarray
+    kinds: tuple[str, ...]
 
 
-def plan(number: int, seed: int = 0) -> Plan:
-    """The plan of a scene: label, hour and layers, from (seed, number) alone."""
+def plan(number: int, seed: int = 0, people: bool = False) -> Plan:
+    """The plan of a scene: label, hour and layers, from (seed, number) alone.
+
+    people: whether there may be people, as in six scenes of ten; the landscape is the same with and without.
+    """
     rng = np.random.default_rng((seed, number))
     label = LABELS[rng.integers(len(LABELS))]
     time = TIMES[rng.choice(3, p=(0.5, 0.25, 0.25))]
-    return Plan(label, time, tuple(BUILDERS[label](rng, time)))
+    layers = BUILDERS[label](rng, time)
+    return Plan(label, time, tuple(with_people(rng, label, time, layers) if people else layers))
 
 
-def render(number: int, size: int, seed: int = 0, style: str = "picture") -> Scene:
+def without_figures(planned: Plan) -> Plan:
+    """The same landscape without people, trees, boats and whatever else stands in it."""
+    return replace(planned, layers=tuple(x for x in planned.layers if not isinstance(x, Figures | Jointed)))
+
+
+def render(number: int, size: int, seed: int = 0, style: str = "picture", people: bool = False) -> Scene:
     """Paint a scene at size x size pixels.
 
     Args:
         number: 0 or more; with `seed` it fixes the scene.
         size: pixels, 32 to 256.
         style: "picture", "lines" (dark lines on white) or "poster" (one flat colour a thing).
+        people: whether there may be people in it, see `plan`.
 
     Raises InputError for a size or style there is not.
     """
+    return paint(plan(number, seed, people), size, style)
+
+
+def paint(planned: Plan, size: int, style: str = "picture") -> Scene:
+    """Paint what was planned, as `render` does. Raises InputError for a size or style there is not."""
     if not SIZES[0] <= size <= SIZES[1]:
         raise InputError(f"Scenes are drawn at {SIZES[0]} to {SIZES[1]} px, not {size}; give a size in between.")
     if style not in STYLES:
         raise InputError(f"There is no style {style!r}; the styles are {', '.join(STYLES)}.")
-    planned = plan(number, seed)
     canvas = Canvas(size, LIGHTS[planned.time])
     for layer in planned.layers:
         canvas.next_layer()
@@ -67,7 +94,8 @@ def render(number: int, size: int, seed: int = 0, style: str = "picture") -> Sce
     rgb = {"picture": lambda c: c.rgb, "lines": _lines, "poster": _poster}[style](canvas)
     small = rgb.reshape(3, size, FINER, size, FINER).mean((2, 4))  # (3, S, S)
     image = (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
-    return Scene(np.ascontiguousarray(image), _most_frequent(canvas.material), planned.label, planned.time)
+    materials, things = (_most_frequent(points) for points in (canvas.material, canvas.layer))
+    return Scene(np.ascontiguousarray(image), materials, planned.label, planned.time, things, tuple(canvas.kinds))
 
 
 def _most_frequent(material: np.ndarray) -> np.ndarray:
