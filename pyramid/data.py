@@ -265,7 +265,7 @@ class Photos(Labelled):
 
 
 def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays read from the cache, or made and kept there; `name` says what they were made of, by a hash."""
+    """Arrays read from the cache, or made and kept there; `name` ends in a hash of what they were made of."""
     arrays = read_cache(name)
     if arrays is None:
         arrays = make()
@@ -276,7 +276,7 @@ def cached(name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
 def read_cache(name: str) -> dict[str, np.ndarray] | None:
     """The arrays that `write_cache` kept under a name; None where there are none, or where the file is damaged."""
     try:
-        with np.load(CACHE / f"{name}.npz", allow_pickle=False) as stored:
+        with np.load(CACHE / f"{name[-120:]}.npz", allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):  # not there, or cut short
         return None
@@ -284,7 +284,7 @@ def read_cache(name: str) -> dict[str, np.ndarray] | None:
 
 def write_cache(name: str, arrays: dict[str, np.ndarray]) -> None:
     """Keep arrays under a name. A full disk costs the cache, not the run."""
-    path = CACHE / f"{name}.npz"
+    path = CACHE / f"{name[-120:]}.npz"
     temporary = path.with_name(f"{path.stem}-{os.getpid()}.tmp.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
