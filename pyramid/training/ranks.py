@@ -6,10 +6,11 @@ statistics, a ratio of means, the pair before the first. So a step is that of on
 hold the same weights, optimisers and average; rank 0 alone writes and speaks.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 
 import torch
@@ -39,7 +40,9 @@ def together() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         if local >= (cards := torch.cuda.device_count()):
-            raise InputError(f"There is a process for each card, and there are {cards}: --nproc-per-node {cards}.")
+            raise InputError(
+                f"Each process takes a card, and there are {cards}; give torchrun --nproc-per-node {cards}."
+            )
         torch.cuda.set_device(local)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
@@ -66,12 +69,13 @@ def first() -> bool:
 
 @contextmanager
 def first_before_others() -> Iterator[None]:
-    """Rank 0 goes through what this holds, then the others, which find what it has made."""
-    if not first():
-        anyone(False)
-    yield
+    """Rank 0 goes through what this holds, then the others, without a word, which find what it has made."""
     if first():
-        anyone(False)
+        yield
+    anyone(False)  # who comes here waits for all
+    if not first():
+        with redirect_stdout(io.StringIO()):
+            yield
 
 
 def largest(number: int) -> int:
@@ -92,8 +96,8 @@ def check(preset: Preset) -> None:
     """Raises InputError where a batch cannot be shared out: a rank takes pairs of references, with two z for each."""
     if preset.batch % (4 * ranks()):
         raise InputError(
-            f"{ranks()} processes cannot share the {preset.batch} images of a step of {preset.name}; start as many as "
-            f"divide {preset.batch // 4}."
+            f"{ranks()} processes cannot share the {preset.batch} images of a step of {preset.name}; start a "
+            f"number that divides {preset.batch // 4}."
         )
 
 
