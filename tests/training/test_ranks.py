@@ -128,7 +128,7 @@ def test_two_processes_compute_what_one_computes(tmp_path):
         a, b = (result[precision][network] for result in (one, two))  # (5, weights)
         return (a - b).norm(dim=1) / a.norm(dim=1)  # (5,)
 
-    assert away("double", "generator").max() < 1e-12 and away("double", "discriminator").max() < 1e-12
+    assert away("double", "generator").max() < 1e-10 and away("double", "discriminator").max() < 1e-10
     assert away("single", "discriminator").max() < 1e-5
     assert away("single", "generator").min() < 1e-5 and away("single", "generator").max() < 5e-3
     for ours, theirs in zip(one["networks"], two["networks"], strict=True):
@@ -238,8 +238,9 @@ def test_torchrun_trains_and_where_one_process_is_killed_the_other_says_so(folde
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the model is in") == done.stdout.count("16 images") == 1
     assert pyramid.load(tmp_path / "model").classes == CLASSES
+    (tmp_path / ".lock").unlink()
     started = processes(2, *command)  # goes on
-    wait_for(tmp_path / "metrics.jsonl", started)
+    wait_for(tmp_path / ".lock", started)
     started[1].kill()
     _, said = started[0].communicate(timeout=LIMIT)
     assert started[0].returncode == 2 and "Traceback" not in said
