@@ -1,10 +1,11 @@
-"""Where to compute and in which precision."""
+"""Where to compute, in which precision, and in how many processes."""
 
 from contextlib import contextmanager
 from functools import cache
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from pyramid.errors import InputError
 
@@ -34,6 +35,33 @@ def autocast(device: torch.device) -> torch.autocast:
     """Mixed precision for the networks; losses and penalties are computed in float32 outside it."""
     dtype = autocast_dtype(device)
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def ranks() -> int:
+    """How many processes work together: 1, unless `torchrun` has started more (see `training/ranks.py`)."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _MeanOverRanks(torch.autograd.Function):
+    """The mean y of one x a process has dy / dx = 1 / n for each: a gradient comes back by the same mean."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        total = x.detach().clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total / ranks()
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _MeanOverRanks.apply(gradient)
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The mean of the tensors x, of one shape, that the processes have, the same in each; differentiable.
+
+    The gradient is that of the sum of all processes' losses: what `DistributedDataParallel` divides by their number.
+    """
+    return _MeanOverRanks.apply(x) if ranks() > 1 else x
 
 
 @cache

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from pyramid.device import mean_over_ranks, ranks
+
 
 def conv(channels: int, out: int, kernel: int = 3) -> nn.Conv2d:
     """Convolution that keeps the size."""
@@ -22,8 +24,29 @@ def normalise_spectrally(network: nn.Module) -> None:
             spectral_norm(layer)
 
 
+def normalise_over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """What `norm` makes in training of the batches of all processes laid together. x: (B, C, …); B the same in each.
+
+    `torch.nn.SyncBatchNorm` does it on graphics cards alone.
+    """
+    rest, shape = [0, *range(2, x.dim())], (1, -1, *[1] * (x.dim() - 2))
+    variance, mean = torch.var_mean(x.float(), rest, correction=0)  # (C,) each
+    whole = mean_over_ranks(mean)  # (C,)
+    variance = mean_over_ranks(variance + (mean - whole).square())  # (C,): within the processes and between them
+    with torch.no_grad():
+        count = ranks() * x.numel() / x.shape[1]
+        norm.num_batches_tracked += 1
+        step = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+        norm.running_mean += step * (whole - norm.running_mean)
+        norm.running_var += step * (variance * count / (count - 1) - norm.running_var)
+    return ((x - whole.view(shape)) * (variance + norm.eps).rsqrt().view(shape)).to(x.dtype)
+
+
 class ConditionalBatchNorm(nn.Module):
-    """Batch norm whose gain and bias are linear in a condition (z and class embedding, concatenated)."""
+    """Batch norm whose gain and bias are linear in a condition (z and class embedding, concatenated).
+
+    The statistics are of the whole batch, also where several processes have a part of it each.
+    """
 
     def __init__(self, channels: int, condition: int, maps: bool = True):
         super().__init__()
@@ -37,7 +60,8 @@ class ConditionalBatchNorm(nn.Module):
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
         """x: (B, C, H, W), or (B, C) without maps; c: (B, condition)."""
         shape = (*x.shape[:2], *[1] * (x.dim() - 2))
-        return self.norm(x) * self.gain(c).view(shape) + self.bias(c).view(shape)
+        x = normalise_over_ranks(self.norm, x) if self.norm.training and ranks() > 1 else self.norm(x)
+        return x * self.gain(c).view(shape) + self.bias(c).view(shape)
 
 
 def upsample(x: Tensor) -> Tensor:

@@ -6,12 +6,13 @@ from pathlib import Path
 from pyramid import training
 from pyramid.checkpoints import released
 from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, count, dataset, positive, seed, write
+from pyramid.data import Labelled
 from pyramid.device import default_device
 from pyramid.errors import InputError
-from pyramid.model import open_release
+from pyramid.model import Release, open_release
 from pyramid.presets import PRESETS, TERMS, Preset, get_preset, without
 from pyramid.scenes import load_photos
-from pyramid.training import caffe, imagenet
+from pyramid.training import caffe, imagenet, ranks
 from pyramid.training.provide import Plan, find_classifier, make_classifiers
 from pyramid.training.record import save_model
 
@@ -37,19 +38,26 @@ def train(args: argparse.Namespace) -> None:
     if args.without:
         preset = without(preset, args.without)
     folder = Path(args.out or f"runs/{preset.name}")
-    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size, streamed=True)
+    with ranks.together():
+        with ranks.first_before_others():
+            photos, source = _begin(args, preset, folder)
+        run = training.start(preset, photos, source, args.seed)
+        if args.start:
+            run.start_from(source)
+        training.train(run, folder, args.minutes, args.steps)
+        save_model(run, folder / "model", source)
+        if ranks.first():
+            print(f'{run.images_seen:,} images; the model is in {folder / "model"}: pyramid.load("{folder / "model"}")')
+
+
+def _begin(args: argparse.Namespace, preset: Preset, folder: Path) -> tuple[Labelled, Release]:
+    """What a run is made of: its photographs, and the model with its classifier, made now if there is none."""
+    photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size, ranks.first(), streamed=True)
     if args.start or args.classifier:
-        source = open_release(args.start or args.classifier)
-    else:
-        plan, mine = _plan(args, preset), photos.to(default_device())
-        where = folder / "classifier" if args.out else Path(f"runs/{args.preset}-classifier")
-        source = find_classifier(get_preset(args.preset), mine, where, plan)
-    run = training.start(preset, photos, source, args.seed)
-    if args.start:
-        run.start_from(source)
-    training.train(run, folder, args.minutes, args.steps)
-    save_model(run, folder / "model", source)
-    print(f'{run.images_seen:,} images; the model is in {folder / "model"}: pyramid.load("{folder / "model"}")')
+        return photos, open_release(args.start or args.classifier)
+    plan, mine = _plan(args, preset), photos.to(default_device())
+    where = folder / "classifier" if args.out else Path(f"runs/{args.preset}-classifier")
+    return photos, find_classifier(get_preset(args.preset), mine, where, plan)
 
 
 def _plan(args: argparse.Namespace, preset: Preset) -> Plan:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
-from pyramid.device import autocast
+from pyramid.device import autocast, mean_over_ranks
 from pyramid.generator import Generator
 from pyramid.presets import Preset
 
@@ -34,7 +34,10 @@ def update_average(average: AveragedModel, generator: Generator, preset: Preset)
 
 @torch.no_grad()
 def averaged_generator(run: "Run", batches: int = 60) -> Generator:
-    """The averaged generator of a run, its batch norms' statistics measured anew on training draws."""
+    """The averaged generator of a run, its batch norms' statistics measured anew on training draws.
+
+    Every rank of a run has to ask for it: each looks at its own rows of a draw.
+    """
     generator = deepcopy(run.ema.module).eval()
     for norm in [m for m in generator.modules() if isinstance(m, _BatchNorm)]:
         norm.reset_running_stats()
@@ -54,5 +57,5 @@ def distance_to_raw(run: "Run", generator: Generator, batches: int = 8) -> float
     for i in range(batches):
         batch = run.sampler.draw(-1_000_001 - i)
         inputs = (run.encode(batch), batch.masks, batch.z, batch.labels)
-        total += float((generator(*inputs) - raw(*inputs)).abs().mean())
+        total += float(mean_over_ranks((generator(*inputs) - raw(*inputs)).abs().mean()))
     return total / batches

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from pyramid import masks
 from pyramid.classifier import Classifier
 from pyramid.data import luminance, sobel
-from pyramid.device import autocast
+from pyramid.device import autocast, mean_over_ranks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
 from pyramid.losses import reconstruction
@@ -54,8 +54,8 @@ def common_detail(first: Tensor, second: Tensor, alike: Tensor) -> Tensor:
     """Energy of the fine detail that images of different references share, as a share of all.
 
     With d the mean `fine_detail` of a reference's two images, it is <d, d'> of two references of one class and
-    one drawn level, divided by the mean |detail|^2. The two are independent, so that its mean is |E d|^2:
-    images with nothing in common give about 0, of either sign.
+    one drawn level, divided by the mean |detail|^2, both means over all ranks. The two are independent, so that its
+    mean is |E d|^2: images with nothing in common give about 0, of either sign.
 
     first, second: images (B, 3, H, W) of the same B references, two z, rows 2i and 2i + 1 of one class;
     alike: bool (B / 2,), whether the two of a pair were drawn at one level. Returns a scalar.
@@ -64,7 +64,8 @@ def common_detail(first: Tensor, second: Tensor, alike: Tensor) -> Tensor:
     mean = (a + b) / 2
     common = (mean[0::2] * mean[1::2]).sum((1, 2, 3)) * alike  # (B / 2,)
     energy = (a.square().sum((1, 2, 3)) + b.square().sum((1, 2, 3))).mean() / 2
-    return common.mean() / (energy + 1e-6)
+    common, energy = mean_over_ranks(torch.stack([common.mean(), energy]))
+    return common / (energy + 1e-6)
 
 
 def fine_detail(images: Tensor) -> Tensor:
@@ -110,9 +111,11 @@ def part(made: Made) -> Tensor:
 
     Of a quarter of the references at most, the first that are composed: a few more are not looked at.
     """
-    batch = made.batch
+    batch, rows = made.batch, made.batch.parts
     composed = batch.composed.flatten(1).any(1).float()  # (B/2,)
-    rows = composed.argsort(descending=True, stable=True)[: -(-len(composed) // 4)]  # always as many, for a CUDA graph
+    others = batch.of_another_pair(batch.references)
+    if not len(rows):  # the quarter lies in other ranks
+        return made.fake.new_zeros(len(LEVELS))
     theta = windows(batch.composed[rows])  # (rows, 2, 3)
     grid = F.affine_grid(theta, (len(rows), *made.fake.shape[1:]), align_corners=False)
 
@@ -121,7 +124,7 @@ def part(made: Made) -> Tensor:
 
     with autocast(made.fake.device):
         with torch.no_grad():
-            wanted = made.classifier.pyramid(enlarged(batch.of_another_pair(batch.references)))
+            wanted = made.classifier.pyramid(enlarged(others))
         got = made.classifier.pyramid(torch.cat([enlarged(images) for images in batch.split_z(made.fake)]))
     level, counts = batch.both_z(batch.level[rows]), batch.both_z(composed[rows])
     wanted = {name: batch.both_z(f) for name, f in wanted.items()}

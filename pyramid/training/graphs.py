@@ -3,7 +3,8 @@
 A step is some five thousand kernels, most of them small: a fast card is done with one before Python has asked for the
 next. A graph asks for all of them at once. Each set of terms that a step can have (with R1 or without, before LATE and
 after) has a recording of its own. What changes from step to step lies at fixed places on the device: the draw, the
-learning rates and how far the terms of LATE have come in.
+learning rates and how far the terms of LATE have come in. Where several processes share a run there is no recording:
+`DistributedDataParallel` sends a gradient on from within the backward pass, while the rest is being computed.
 """
 
 from collections import Counter

@@ -3,13 +3,14 @@
 Each step draws batch / 2 references and two noise vectors for each, so the diversity loss needs no third pass. The
 discriminator and then the generator are updated on the same generated images. The randomness of step n comes from
 (seed, n), and schedules and the average count images, never time: a run that was killed and resumed ends with the
-same weights, bit for bit, as one never stopped.
+same weights, bit for bit, as one never stopped. Several processes may share a run, see `ranks.py`.
 """
 
 import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from pyramid.generator import Generator
 from pyramid.levels import CONV_LEVELS, LEVELS
 from pyramid.model import Release, open_release
 from pyramid.presets import Preset, from_dict
-from pyramid.training import health, objective
+from pyramid.training import health, objective, ranks
 from pyramid.training.averaging import update_average
 from pyramid.training.extras import Made
 from pyramid.training.graphs import Recorder
@@ -50,8 +51,10 @@ class Run:
     def __init__(self, preset: Preset, photos: Labelled, classifier: Classifier, seed: int):
         """photos: on the device to train on.
 
-        Raises InputError where the classifier is for other classes or another size.
+        Raises InputError where the classifier is for other classes or another size, or where there are more processes
+        than share the preset's batch.
         """
+        ranks.check(preset)
         self.preset, self.photos, self.seed, self.step_count = preset, photos, seed, 0
         self.device = device = photos.device
         if classifier.image_size != preset.image_size or classifier.classes != len(photos.classes):
@@ -78,7 +81,9 @@ class Run:
         self.sampler = Sampler(photos, preset, self.generator.z_size, seed)
         half = autocast_dtype(device) == torch.float16  # older cards only
         self.scaler = torch.amp.GradScaler(device.type, enabled=half)
-        self.recorder = Recorder(self) if on_card and not half else None
+        self.recorder = Recorder(self) if on_card and not half and ranks.ranks() == 1 else None
+        #: brings the gradients of a network's loss together, where there are several processes
+        self.averaging = {network: ranks.averaging(network) for network in self.full_rates}
 
     @property
     def images_seen(self) -> int:
@@ -98,7 +103,7 @@ class Run:
                 if name != "fc8" and 64 * i >= self.photos.gallery:
                     continue
                 part.append(features[name].flatten(1).half())
-        return {name: torch.cat(part) for name, part in parts.items()}
+        return {name: ranks.as_rank_0(torch.cat(part)) for name, part in parts.items()}
 
     def lr_factor(self) -> float:
         """Factor on the learning rates: from 1 to `final_lr_factor` by a cosine over `images`, then held."""
@@ -110,12 +115,12 @@ class Run:
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """The references' features for both z: (B, …). Where the draw composes, another's at the drawn level."""
         with autocast(self.device):
-            features = self.classifier.pyramid(batch.references)
+            features = {name: f.float() for name, f in self.classifier.pyramid(batch.references).items()}
         for i, name in enumerate(CONV_LEVELS):
             f = features[name]
             cells = masks.touched(batch.composed, f.shape[-1]) & (batch.level == i).view(-1, 1, 1, 1)
             features[name] = torch.where(cells, batch.of_another_pair(f), f)
-        return {name: batch.both_z(f.float()) for name, f in features.items()}
+        return {name: batch.both_z(f) for name, f in features.items()}
 
     def step(self, metrics: Metrics) -> None:
         """One update of both networks on one draw; what it measures goes into the metrics."""
@@ -161,7 +166,7 @@ class Run:
         optimiser = self.optimisers[network]
         optimiser.param_groups[0]["lr"] = self.rates[network]
         optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(total(values, weight)).backward()
+        self.scaler.scale(self.averaging[network](total(values, weight))).backward()
         self.scaler.step(optimiser)
 
     def state(self) -> dict:
@@ -172,6 +177,7 @@ class Run:
             "data": self.photos.fingerprint,
             "classifier": self.of_classifier,
             "seed": self.seed,
+            "processes": ranks.ranks(),
             "step": self.step_count,
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
@@ -181,7 +187,10 @@ class Run:
         }
 
     def resume(self, state: dict) -> None:
-        """Go on from `state()`. Raises InputError for one of another preset, seed or data, and for a damaged one."""
+        """Go on from `state()`.
+
+        Raises InputError for one of another preset, seed, data or number of processes, and for a damaged one.
+        """
         ours = {
             "preset": self.preset,
             "classes": list(self.photos.classes),
@@ -195,6 +204,7 @@ class Run:
             raise InputError(
                 f"The run in this folder has another {' and '.join(other)}; give another folder with --out."
             )
+        ranks.check_number(state.get("processes", 1))
         parts = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
         try:
             for name, part in parts.items():
@@ -265,12 +275,18 @@ def train(
         steps: stop when the run has done so many steps in all; None: when it has made the preset's images.
         save_minutes: between checkpoints and sheets of samples.
         watch: called with `folder` whenever they have been written.
+
+    Of several processes, each calls this; rank 0 alone writes, shows and watches. They stop and save at one step.
     """
-    with locked(folder):
+    first = ranks.first()
+    with locked(folder) if first else nullcontext():
         if (folder / CHECKPOINT).is_file():
-            run.resume(load_state(folder / CHECKPOINT, tuple(run.state())))
-        forget_after(folder, run.step_count)
-        return _train(run, folder, minutes, steps, progress, save_minutes, watch)
+            keys = tuple(run.state().keys() - {"processes"})  # which a run of one process need not tell
+            run.resume(load_state(folder / CHECKPOINT, keys))
+        ranks.check_step(run.step_count)
+        if first:
+            forget_after(folder, run.step_count)
+        return _train(run, folder, minutes, steps, progress and first, save_minutes, watch)
 
 
 def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
@@ -283,23 +299,25 @@ def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
         graceful() as stop,
         tqdm(total=total, initial=run.images_seen, unit="image", desc=run.preset.name, disable=not progress) as bar,
     ):
-        while not stop.is_set() and run.step_count < steps:
-            if minutes is not None and time.monotonic() - begun >= 60 * minutes:
+        while run.step_count < steps:
+            spent = minutes is not None and time.monotonic() - begun >= 60 * minutes
+            if ranks.anyone(stop.is_set() or spent):
                 break
             run.step(metrics)
             bar.update(run.preset.batch)
             if run.step_count % REPORT_EVERY == 0:
                 line = _head(run, time.monotonic() - begun) | metrics.line()
                 _check(run, line)
-                append_line(folder, line)
                 metrics = Metrics()
-                bar.set_postfix(line["discriminator"])
-                for complaint in doctor.look(line):
-                    tqdm.write(f"{run.images_seen:,} images: {complaint}")
+                if ranks.first():
+                    append_line(folder, line)
+                    bar.set_postfix(line["discriminator"])
+                    for complaint in doctor.look(line):
+                        tqdm.write(f"{run.images_seen:,} images: {complaint}")
             if run.images_seen % snapshot_every < run.preset.batch:
                 _check(run, {})
                 save_snapshot(run, folder)
-            if time.monotonic() - saved > 60 * save_minutes:
+            if ranks.anyone(time.monotonic() - saved > 60 * save_minutes):
                 _save(run, folder, watch)
                 saved = time.monotonic()
         _save(run, folder, watch)
@@ -320,9 +338,10 @@ def _check(run: Run, line: dict) -> None:
 
 def _save(run: Run, folder: Path, watch: Callable[[Path], None] | None) -> None:
     _check(run, {})
-    save_state(folder / CHECKPOINT, run.state())
+    if ranks.first():
+        save_state(folder / CHECKPOINT, run.state())
     save_samples(run, folder)
-    if watch:
+    if watch and ranks.first():
         watch(folder)
 
 

@@ -17,6 +17,7 @@ from pyramid.generator import Generator
 from pyramid.levels import LEVELS, depth
 from pyramid.losses import layout
 from pyramid.model import Release, save
+from pyramid.training import ranks
 from pyramid.training.averaging import averaged_generator, distance_to_raw
 from pyramid.training.objective import Scores, by_level
 from pyramid.training.sampling import DRAW_NAMES, Batch
@@ -50,7 +51,7 @@ class Metrics:
                 self._add((network, name), value)
         first, second = batch.split_z(fake)
         self._add(("z_distance",), (first - second).abs().mean())
-        self._add(("pictures",), torch.stack([fake.std(), (fake.abs() > 0.98).float().mean()]))
+        self._add(("pictures",), torch.stack([ranks.std(fake), (fake.abs() > 0.98).float().mean()]))
         deep = batch.of_one_class(batch.level)[0] >= DEEP  # (B/4,)
         apart = [_apart(batch, images) * deep for images in (first, batch.references)]
         self._add(("variety",), torch.stack([a.sum() for a in apart]))
@@ -60,25 +61,26 @@ class Metrics:
             self._add(("scores",), torch.stack(sums))  # (3, 9): counts, real, fake
 
     def line(self) -> dict:
-        """Means over the steps added; a term of several levels by level, scores by drawn level.
+        """Means over the steps added and the ranks; a term of several levels by level, scores by drawn level.
 
         `pictures`: standard deviation of all pixels, in [-1, 1], and the share of values beyond 0.98. `variety`: how
         far two images of one class lie apart in layout where conv5 or a deeper level was drawn, as a share of how
         far their references do.
         """
-        means = {key: value / self.counts[key] for key, value in self.sums.items()}
+        sums = ranks.means(self.sums)
+        means = {key: value / self.counts[key] for key, value in sums.items()}
         terms = {"discriminator": {}, "generator": {}}
         for (network, *name), value in means.items():
             if name:
                 terms[network][name[0]] = _rounded(value)
-        of_fakes, of_references = self.sums[("variety",)].tolist()
+        of_fakes, of_references = sums[("variety",)].tolist()
         spread, saturated = means[("pictures",)].tolist()
         line = {**terms, "z_distance": _rounded(means[("z_distance",)])}
         line["pictures"] = {"spread": round(spread, 4), "saturated": round(saturated, 4)}
         if of_references:
             line["variety"] = round(of_fakes / of_references, 4)
-        if ("scores",) in self.sums:
-            count, real, fake = self.sums[("scores",)].tolist()
+        if ("scores",) in sums:
+            count, real, fake = sums[("scores",)].tolist()
             line["scores"] = {
                 name: {"real": round(r / n, 3), "fake": round(f / n, 3)}
                 for name, n, r, f in zip(DRAW_NAMES, count, real, fake, strict=True)
@@ -132,7 +134,10 @@ def sample_sheet(run: "Run", generator: Generator) -> Tensor:
 
 def save_samples(run: "Run", folder: Path) -> None:
     """Write samples-<images>.png: `sample_sheet` of the averaged generator as it is now."""
-    picture = contact_sheet(sample_sheet(run, averaged_generator(run, 20)))
+    averaged = averaged_generator(run, 20)
+    if not ranks.first():
+        return
+    picture = contact_sheet(sample_sheet(run, averaged))
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     write_atomically(folder / f"samples-{run.images_seen:07d}.png", buffer.getbuffer())
@@ -140,7 +145,9 @@ def save_samples(run: "Run", folder: Path) -> None:
 
 def save_snapshot(run: "Run", folder: Path) -> None:
     """Write snapshots/<images>.safetensors: the averaged generator as it is now, for the curve of a run."""
-    save_weights(folder / SNAPSHOTS / f"{run.images_seen:07d}.safetensors", averaged_generator(run))
+    averaged = averaged_generator(run)
+    if ranks.first():
+        save_weights(folder / SNAPSHOTS / f"{run.images_seen:07d}.safetensors", averaged)
 
 
 def save_model(run: "Run", folder: Path, source: Release) -> None:
@@ -160,4 +167,5 @@ def save_model(run: "Run", folder: Path, source: Release) -> None:
         },
     }
     networks = {"classifier": run.classifier, "judge": source.network("judge")}
-    save(folder, card, **networks, generator=averaged, discriminator=run.discriminator)
+    if ranks.first():
+        save(folder, card, **networks, generator=averaged, discriminator=run.discriminator)

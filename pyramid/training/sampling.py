@@ -2,6 +2,7 @@
 
 Two random streams of the paper come together here: type 1 masks (one level open) and type 2 masks (finer levels
 outside a region), each sample by itself, and ours beside them. The randomness of step n comes from (seed, n) alone.
+Where several processes share a batch, each draws the numbers of all its rows and makes tensors of its own.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pyramid import masks
 from pyramid.data import Labelled, flip, from_bytes
 from pyramid.levels import FC_LEVELS, LEVELS, depth
 from pyramid.presets import MaskShares, Preset
+from pyramid.training import ranks
 
 CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
 DRAW_NAMES = (*LEVELS, "closed", "several")  # what `Batch.level` counts
@@ -24,7 +26,7 @@ OTHERS = 1024  # photographs among which a reference must be found, for the retr
 
 @dataclass
 class MaskDraw:
-    """Masks of B references. Tensors of length B except `masks`."""
+    """Masks of B references. Tensors of length B except `masks` and `parts`."""
 
     masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
     level: Tensor  # int64: index of the drawn level in DRAW_NAMES
@@ -32,6 +34,7 @@ class MaskDraw:
     relabelled: Tensor  # bool: generate under a label other than the reference's
     composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
     region: Tensor  # bool: finer levels are open in a part of the image alone (type 2)
+    parts: Tensor  # int64: rows whose composed part is looked at by itself, see `extras.part`
 
 
 @dataclass
@@ -49,6 +52,7 @@ class Batch:
     alone: Tensor  # (B/2,) bool: the drawn level is the only one that is open
     composed: Tensor  # (B/2, 1, S, S): 1 where the features of another pair come in, at the drawn level
     region: Tensor  # (B/2,) bool: finer levels are open in a part of the image alone
+    parts: Tensor  # int64, some of 0 … B/2 - 1: references whose composed part is looked at by itself
     relabelled: Tensor  # (B/2,) bool: under a label other than the reference's
     labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
     judged: Tensor  # (B,): what the discriminator is told; of a composition, the background's
@@ -77,7 +81,7 @@ class Batch:
     @staticmethod
     def of_another_pair(x: Tensor) -> Tensor:
         """For each reference the one of the neighbouring pair, mostly of another class: (B/2, …) -> (B/2, …)."""
-        return x.roll(2, 0)
+        return torch.cat([ranks.of_rank_before(x[-2:]), x[:-2]])
 
 
 class Sampler:
@@ -93,21 +97,23 @@ class Sampler:
         """The batch of a step, from (seed, step) alone. Steps below 0 are for measuring, never for training."""
         random = self._random(step)
         p, half, device = self.preset, self.preset.batch // 2, self.photos.device
-        classes = len(self.photos.classes)
+        classes, own = len(self.photos.classes), ranks.own(half)
         rows = self._draw_pairs(half, random)
-        pixels, chosen = self._pixels(step, rows), rows.to(device)
-        mirrored = (torch.rand(half, generator=random) < 0.5).to(device)
+        pixels, chosen = self._pixels(step, rows[own]), rows[own].to(device)
+        mirrored = (torch.rand(half, generator=random) < 0.5)[own].to(device)
         references = flip(from_bytes(pixels), mirrored)
-        drawn = draw_masks(half, p.image_size, p.shares, random, device)
+        drawn = draw_masks(half, p.image_size, p.shares, random, device, own)
         real_labels = self.photos.labels[chosen]
-        other = torch.randint(1, max(classes, 2), (half,), generator=random).to(device)
+        other = torch.randint(1, max(classes, 2), (half,), generator=random)[own].to(device)
         relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
         part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
-        labels = torch.where(part, Batch.of_another_pair(real_labels), judged)
-        z = torch.randn(2 * half, self.z_size, generator=random).to(device)
+        another = self.labels[rows].roll(2)[own].to(device)  # as `Batch.of_another_pair`, without asking the others
+        labels = torch.where(part, another, judged)
+        z = torch.randn(2 * half, self.z_size, generator=random).unflatten(0, (2, half))[:, own]
         reach = int(p.image_size * p.shift)
-        down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~drawn.region
+        moved = torch.randint(-reach, reach + 1, (2, half), generator=random)[:, own]
+        down, right = moved.to(device) * ~drawn.region
         others = torch.randint(self.photos.gallery, (OTHERS,), generator=random).to(device)
         return Batch(
             references=references.contiguous(memory_format=torch.channels_last),
@@ -117,10 +123,11 @@ class Sampler:
             alone=drawn.alone,
             composed=drawn.composed,
             region=drawn.region,
+            parts=drawn.parts,
             relabelled=relabelled,
             labels=Batch.both_z(labels),
             judged=Batch.both_z(judged),
-            z=z,
+            z=z.flatten(0, 1).to(device),
             shift=(down, right),
             others=others,
         )
@@ -140,7 +147,8 @@ class Sampler:
 
     def _rows_from(self, step: int) -> Iterator[Tensor]:
         """What each step from this one on chooses, which is the first that it draws."""
-        return (self._draw_pairs(self.preset.batch // 2, self._random(n)) for n in count(step))
+        half = self.preset.batch // 2
+        return (self._draw_pairs(half, self._random(n))[ranks.own(half)] for n in count(step))
 
     def _draw_pairs(self, count: int, random: torch.Generator) -> Tensor:
         """Indices of `count` photographs, adjacent pairs of one class, as the discriminator wants them."""
@@ -152,11 +160,16 @@ class Sampler:
 
 
 def draw_masks(
-    batch: int, image_size: int, shares: MaskShares, random: torch.Generator, device: torch.device | str = "cpu"
+    batch: int,
+    image_size: int,
+    shares: MaskShares,
+    random: torch.Generator,
+    device: torch.device | str = "cpu",
+    own: slice = slice(None),
 ) -> MaskDraw:
     """Draw training masks, every sample by itself; two adjacent ones share the level.
 
-    The numbers are drawn on the CPU, the maps made of them on the device.
+    The numbers are drawn on the CPU, for all samples; the maps are made of them on the device, of `own` alone.
 
     Types 1 and 2 of the paper (one level open everywhere; for type 2 the finer levels too, outside or
     inside a random region), and ours: all closed, several soft amounts, a label not the reference's (the
@@ -176,7 +189,7 @@ def draw_masks(
     chosen[torch.arange(batch), level] = 1.0
     amounts = torch.rand(batch, len(LEVELS), generator=random) * chosen
     everywhere = torch.where(is_several[:, None], amounts, one) * (~is_closed)[:, None]  # (B, 7)
-    open_part = random_regions(batch, image_size, random, device)  # (B, 1, S, S)
+    open_part = random_regions(batch, image_size, random, device, own)  # (own, 1, S, S)
     finer = torch.arange(len(LEVELS))[None] < level[:, None]  # (B, 7)
     partial = (finer & is_region[:, None]).float()
 
@@ -187,13 +200,22 @@ def draw_masks(
     compose = is_region & (level >= depth("conv3")) & (level <= depth("conv5")) & ~relabelled
     compose &= torch.rand(batch, generator=random) < shares.compose
     return MaskDraw(
-        masks=_mask_pyramid(everywhere.to(device), partial.to(device), open_part),
-        level=torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, level)).to(device),
-        alone=~(is_closed | is_several | is_region).to(device),
-        relabelled=relabelled.to(device),
-        composed=(1 - open_part) * compose.to(device).view(-1, 1, 1, 1),
-        region=is_region.to(device),
+        masks=_mask_pyramid(everywhere[own].to(device), partial[own].to(device), open_part),
+        level=torch.where(is_closed, CLOSED, torch.where(is_several, SEVERAL, level))[own].to(device),
+        alone=~(is_closed | is_several | is_region)[own].to(device),
+        relabelled=relabelled[own].to(device),
+        composed=(1 - open_part) * compose[own].to(device).view(-1, 1, 1, 1),
+        region=is_region[own].to(device),
+        parts=_first_quarter(compose, own).to(device),
     )
+
+
+def _first_quarter(composed: Tensor, own: slice) -> Tensor:
+    """The first rows that are composed, then others: of all B a quarter, and of these `own`, counted from its start."""
+    quarter = -(-len(composed) // 4)  # always as many, for a CUDA graph
+    rows = composed.float().argsort(descending=True, stable=True)[:quarter]
+    start, stop, _ = own.indices(len(composed))
+    return rows[(rows >= start) & (rows < stop)] - start
 
 
 def _make_room_for_a_label(
@@ -225,12 +247,14 @@ def _mask_pyramid(everywhere: Tensor, partial: Tensor, open_part: Tensor) -> dic
     return pyramid
 
 
-def random_regions(batch: int, size: int, random: torch.Generator, device: torch.device | str = "cpu") -> Tensor:
+def random_regions(
+    batch: int, size: int, random: torch.Generator, device: torch.device | str = "cpu", own: slice = slice(None)
+) -> Tensor:
     """Where type 2 lets fine levels pass: outside, or for one in four inside, of a box or an ellipse.
 
-    Sides from 0.25 to 0.8 of the image, anywhere in it. Returns (B, 1, size, size) of 0 and 1.
+    Sides from 0.25 to 0.8 of the image, anywhere in it. Returns `own` of (B, 1, size, size) of 0 and 1.
     """
-    extent, start, shape = (torch.rand(batch, 2, generator=random).to(device) for _ in range(3))
+    extent, start, shape = (torch.rand(batch, 2, generator=random)[own].to(device) for _ in range(3))
     extent = 0.25 + 0.55 * extent  # (B, 2): height, width
     start = start * (1 - extent)
     box = masks.box(torch.cat([start.flip(1), (start + extent).flip(1)], 1), size) > 0  # left, top, right, bottom
