@@ -52,7 +52,7 @@ class Generator(nn.Module):
         self.register_buffer("class_mean", torch.zeros(classes, classes))
         self.register_buffer("class_std", torch.ones(classes, classes))
         entry = preset.global_z + CLASS_EMBEDDING
-        condition = entry + len(LEVELS) * preset.gated
+        condition = entry + len(LEVELS)
         table = preset.shapes(classes)
         units, *widths, last = preset.generator_channels
 
@@ -74,10 +74,9 @@ class Generator(nn.Module):
         self.last = ResBlock(channels, last, condition, up=True)
         self.norm = ConditionalBatchNorm(last, condition)
         self.to_rgb = conv(last, 3)
-        if preset.gated:
-            for name in self.blocks:
-                width = len(self.inject[name].bias)
-                self.keep[name] = nn.Parameter(torch.full((width,) if name in FC_LEVELS else (width, 1, 1), KEEP))
+        for name in self.blocks:
+            width = len(self.inject[name].bias)
+            self.keep[name] = nn.Parameter(torch.full((width,) if name in FC_LEVELS else (width, 1, 1), KEEP))
 
     def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor], z: Tensor, labels: Tensor) -> Tensor:
         """Generate images.
@@ -94,9 +93,8 @@ class Generator(nn.Module):
         noise = {name: n.unflatten(1, shape) for (name, shape), n in zip(self.noise.items(), maps, strict=True)}
         c = torch.cat([whole, self.embedding(labels)], 1)
         x = self.entry(c)  # (B, units)
-        if self.keep:
-            amounts = [masks[name].flatten(1).mean(1, keepdim=True) for name in LEVELS]
-            c = torch.cat([c, *amounts], 1)  # (B, condition)
+        amounts = [masks[name].flatten(1).mean(1, keepdim=True) for name in LEVELS]
+        c = torch.cat([c, *amounts], 1)  # (B, condition)
         for name, block in self.blocks.items():  # fc8, fc7, conv5, …, conv1
             if name == "conv5":
                 x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
@@ -105,9 +103,7 @@ class Generator(nn.Module):
             given = [m * f, m]
             if name in noise:
                 given.append((1 - m) * noise[name])
-            x = block(x, c)
-            if name in self.keep:
-                x = x * (1 - m * (1 - torch.sigmoid(self.keep[name])))
+            x = block(x, c) * (1 - m * (1 - torch.sigmoid(self.keep[name])))
             x = x + self.inject[name](torch.cat(given, 1))
             if name in self.attention:
                 x = self.attention[name](x)

@@ -34,7 +34,6 @@ class Preset:
     generator_channels: tuple[int, ...] = (192, 192, 256, 256, 160, 80, 32)
     # channels of the pixel discriminator: at half size after pixel_unshuffle, then per halving down to 4x4
     discriminator_channels: tuple[int, ...] = (64, 128, 224, 256)
-    gated: bool = True  # ours: an open level takes the place of what the deeper blocks made, and they know what is open
     head_channels: int = 64  # of each feature head
     attention_side: int = 16  # side of the map with self-attention, in generator and discriminator
 
@@ -121,13 +120,7 @@ def _tuples(values: dict, kind: type) -> dict:
 
 
 #: the slim classifier of the built-in world, which begins with random weights
-SLIM = {
-    "classifier_channels": (16, 32, 64, 128, 128),
-    "classifier_batch_norm": True,
-    "gated": False,
-    "final_lr_factor": 0.25,
-    "late": (0.0, 0.0),
-}
+SLIM = {"classifier_channels": (32, 64, 96, 128, 128), "classifier_batch_norm": True}
 
 PRESETS = {
     preset.name: preset
@@ -138,7 +131,8 @@ PRESETS = {
             generator_channels=(256, 256, 320, 320, 224, 112, 48),
             discriminator_channels=(96, 192, 288, 320),
             batch=64,
-            images=360_000,
+            images=1_500_000,
+            retrieval=(0.0, 0.0, 0.0, 0.15, 0.25, 0.25, 0.25),
         ),
         Preset(
             "photos32",
@@ -158,19 +152,11 @@ PRESETS = {
             generator_channels=(128, 128, 192, 192, 128, 64, 32),
             discriminator_channels=(48, 96, 160, 192),
             head_channels=48,
-            learning_rate=3e-4,
-            discriminator_rate=3e-4,
-            images=150_000,
-            r1=0.2,
-            reconstruction=(12.0, 9.0, 7.0, 6.0, 8.0, 5.0, 4.0),
-            diversity=(0.0, 0.0, 0.0, 0.1, 0.6, 0.5, 0.5, 0.5, 0.1),
-            retrieval=(0.0, 0.0, 2.4, 1.2, 3.6, 12.0, 9.6),
-            part=(0.0, 0.0, 35.0, 30.0, 40.0, 0.0, 0.0),
-            fixed_pattern=40.0,
-            other_label=8.0,
-            other_layout=16.0,
-            ema_half_life=8_000,
-            shares=MaskShares(closed=0.06, levels=(0.10, 0.12, 0.12, 0.14, 0.16, 0.16, 0.20)),
+            batch=64,
+            images=220_000,
+            retrieval=(0.0, 0.0, 0.0, 1.0, 1.5, 1.5, 1.5),
+            part=(0.0, 0.0, 15.0, 5.0, 2.5, 0.0, 0.0),
+            other_label=1.0,
             relabel_strength=0.76,
         ),
         Preset(
@@ -184,14 +170,9 @@ PRESETS = {
             discriminator_channels=(48, 96, 128),
             head_channels=32,
             attention_side=8,
-            learning_rate=4e-4,
-            discriminator_rate=3e-4,
-            images=90_000,
-            r1=0.2,
-            reconstruction=(12.0, 9.0, 7.0, 6.0, 6.0, 4.0, 3.0),
+            images=60_000,
             # ten minutes are for the pyramid itself: no composed parts, no losses of another label
-            diversity=(0.0, 0.0, 0.0, 0.1, 1.0, 1.0, 0.5, 0.5, 0.1),
-            retrieval=(0.0, 0.0, 0.0, 0.0, 1.6, 1.6, 0.0),
+            retrieval=(0.0, 0.0, 0.0, 1.0, 1.5, 1.5, 1.5),
             other_layout=0.0,
             shares=MaskShares(closed=0.07, compose=0.0, levels=(0.10, 0.10, 0.10, 0.14, 0.16, 0.16, 0.24)),
             ema_half_life=2_000,
