@@ -133,6 +133,7 @@ PRESETS = {
             batch=64,
             images=1_500_000,
             retrieval=(0.0, 0.0, 0.0, 0.15, 0.25, 0.25, 0.25),
+            relabel_strength=0.84,
         ),
         Preset(
             "photos32",
@@ -170,7 +171,7 @@ PRESETS = {
             discriminator_channels=(48, 96, 128),
             head_channels=32,
             attention_side=8,
-            images=60_000,
+            images=100_000,
             # ten minutes are for the pyramid itself: no composed parts, no losses of another label
             retrieval=(0.0, 0.0, 0.0, 1.0, 1.5, 1.5, 1.5),
             other_layout=0.0,

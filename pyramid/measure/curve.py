@@ -5,6 +5,7 @@ network: where both extractors order the snapshots alike, the first was not flat
 """
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -73,30 +74,36 @@ def measure(
     for extractor in extractors.values():
         metrics.check_enough(count, extractor.features)
     real = {key: metrics.fit_gaussian(real_features(extract, images)) for key, extract in extractors.items()}
-    rows: dict[str, dict] = {}
-    with tqdm(total=len(kept) * len(ROWS) * count, unit="image", desc="curve", disable=not progress) as bar:
-        for seen, path in kept.items():
-            generator = Generator(model.preset, len(model.classes))
-            load_weights(path, generator)
-            then = replace(model, generator=generator.eval().to(model.device))
-            rows[str(seen)] = {key: {} for key in extractors}
-            for name in ROWS:
-                made = _features(then, images, labels, name, seed, extractors, bar)
-                for key in extractors:
-                    rows[str(seen)][key][name] = metrics.frechet_distance(real[key], metrics.fit_gaussian(made[key]))
+    made = _features(model, kept, images, labels, seed, extractors, progress)
+    rows = {
+        str(seen): {
+            key: {n: metrics.frechet_distance(real[key], metrics.fit_gaussian(made[seen, n, key])) for n in ROWS}
+            for key in extractors
+        }
+        for seen in kept
+    }
     settings = {"images": count, "side": side, "seed": seed, "extractors": [e.name for e in extractors.values()]}
     return {"settings": settings, "rows": rows, "agreement": agreement(rows)}
 
 
-def _features(model, pixels, labels, name, seed, extractors, bar) -> dict[str, Tensor]:
-    mask = masks.closed() if name == "closed" else masks.level(name)
-    parts: dict[str, list[Tensor]] = {key: [] for key in extractors}
-    for i in range(0, len(pixels), BATCH):
-        features = model.features(from_bytes(pixels[i : i + BATCH]))
-        made = from_bytes(to_bytes(model.generate(features, mask, labels[i : i + BATCH], seed=seed * 7919 + 2 * i)))
-        for key, extract in extractors.items():
-            parts[key].append(extract(made))
-        bar.update(len(made))
+def _features(model, kept, pixels, labels, seed, extractors, progress) -> dict[tuple[int, str, str], Tensor]:
+    """What each extractor sees in each snapshot's images of each level; a photograph is encoded once for all."""
+    then = {}
+    for seen, path in kept.items():
+        generator = Generator(model.preset, len(model.classes))
+        load_weights(path, generator)
+        then[seen] = replace(model, generator=generator.eval().to(model.device))
+    parts: dict[tuple[int, str, str], list[Tensor]] = {}
+    with tqdm(total=len(kept) * len(ROWS) * len(pixels), unit="image", desc="curve", disable=not progress) as bar:
+        for i in range(0, len(pixels), BATCH):
+            features = model.features(from_bytes(pixels[i : i + BATCH]))
+            for (seen, snapshot), name in product(then.items(), ROWS):
+                mask = masks.closed() if name == "closed" else masks.level(name)
+                images = snapshot.generate(features, mask, labels[i : i + BATCH], seed=seed * 7919 + 2 * i)
+                images = from_bytes(to_bytes(images))
+                for key, extract in extractors.items():
+                    parts.setdefault((seen, name, key), []).append(extract(images))
+                bar.update(len(images))
     return {key: torch.cat(part) for key, part in parts.items()}
 
 
