@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from pyramid.checkpoints import read_lines
+from pyramid.errors import InputError
 from pyramid.figures.base import INK, LINES, show
 from pyramid.figures.grids import pyramid_titles
 from pyramid.levels import LEVELS
@@ -19,19 +20,6 @@ CURVES = (  # where the value stands in a line of metrics, title, and a level to
     (("generator", "reconstruction"), "semantic reconstruction", None, ""),
     (("z_distance",), "distance of two z", None, ""),
 )
-OLDER_KEYS = {  # keys of an older log -> where their values stand in a line of today
-    "rate_share": ("lr_factor",),
-    "distance": ("z_distance",),
-    "loss_d": ("discriminator", "adversarial"),
-    "loss_heads": ("discriminator", "heads"),
-    "loss_g": ("generator", "adversarial"),
-    "loss_rec": ("generator", "reconstruction"),
-    "loss_div": ("generator", "diversity"),
-    "loss_fix": ("generator", "fixed_pattern"),
-    "loss_near": ("generator", "retrieval"),
-    "loss_other": ("generator", "other_label"),
-    "loss_part": ("generator", "part"),
-}
 
 
 def read_metrics(folder: Path) -> list[dict]:
@@ -40,26 +28,25 @@ def read_metrics(folder: Path) -> list[dict]:
     A line: step, images, seconds, lr_factor, "discriminator" and "generator" (term -> unweighted loss, one number
     or one a level), z_distance, scores. A term that a run is trained without is absent. `term` reads one of them.
 
-    Older logs come in the same shape, with "weighted": True: there the generator's terms by level are sums with their
-    weights in them, its adversarial loss has the heads' in it, and what is 0 in every line was not trained with.
+    Raises InputError for a log that has lines, but none of a run.
     """
     path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
-    lines = [line for line in read_lines(path) if type(line.get("images")) in (int, float)]
-    older = [line for line in lines if OLDER_KEYS.keys() & line.keys()]
-    unused = {key for key in OLDER_KEYS if key.startswith("loss_") and not any(line.get(key) for line in older)}
-    return [_in_todays_shape(line, unused) if OLDER_KEYS.keys() & line.keys() else line for line in lines]
+    found = read_lines(path)
+    lines = [line for line in found if _is_of_a_run(line)]
+    if found and not lines:
+        raise InputError(
+            f"{path} is the log of something else: no line of it has images, discriminator and generator; give the "
+            "folder of a run, or train it anew."
+        )
+    return lines
 
 
-def _in_todays_shape(older: dict, unused: set[str]) -> dict:
-    """A line of an older log under the names of today, without its `unused` keys."""
-    line: dict = {"weighted": True, "discriminator": {}, "generator": {}}
-    for key, value in older.items():
-        if key not in unused:
-            *network, name = OLDER_KEYS.get(key, (key,))
-            (line[network[0]] if network else line)[name] = value
-    return line
+def _is_of_a_run(line: dict) -> bool:
+    """Whether a line has what training writes into each."""
+    networks = (line.get("discriminator"), line.get("generator"))
+    return type(line.get("images")) in (int, float) and all(isinstance(terms, dict) for terms in networks)
 
 
 def term(line: dict, *names: str) -> float | None:
@@ -85,10 +72,9 @@ def newest_samples(folder: Path) -> Image.Image | None:
 def plot_run_curves(runs: dict[str, Path]) -> Figure:
     """The curves of one run or of several, over the generated images each has seen. runs: name -> folder.
 
-    A run trained without a term has no line in its panel; where a log holds weighted losses, the title says so.
+    A run trained without a term has no line in its panel. Raises InputError as `read_metrics` does.
     """
     logs = {name: read_metrics(folder) for name, folder in runs.items()}
-    weighted = any(line.get("weighted") for lines in logs.values() for line in lines)
     styles = dict(zip(logs, cycle(LINES), strict=False))
     figure = Figure(figsize=(9.2, 2.2), dpi=110, facecolor="white", layout="constrained")
     for i, (names, title, mark, note) in enumerate(CURVES):
@@ -107,7 +93,6 @@ def plot_run_curves(runs: dict[str, Path]) -> Figure:
         if mark is not None:
             axes.axhline(mark, color=INK, lw=0.8, ls=":")
             axes.annotate(note, (0.98, mark), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
-        title += ",\nweighted (older log)" if weighted and "reconstruction" in names else ""
         axes.set_title(title, fontsize=9, color=INK)
         axes.set_xlabel("thousand images", fontsize=8)
         axes.tick_params(labelsize=7)

@@ -7,9 +7,17 @@ import pytest
 from conftest import tiny_run
 from pyramid import figures
 from pyramid.checkpoints import append, read_lines
+from pyramid.errors import InputError
 from pyramid.training import train
 
 HALVES = [b'{"step": 150, "ima', b'{"step": 150}garbage', b"\xff\xfe\x00", b"[1, 2]", b"null", b"[" * 3000]
+FOREIGN = [  # lines that lack what training writes into each
+    {"epoch": 3, "loss": 0.5},
+    {"step": 50, "images": 1600, "loss_d": 1.9, "loss_rec": 7.6},
+    {"step": 50, "images": 1600, "discriminator": {"adversarial": 1.9}},
+    {"step": 50, "images": 1600, "discriminator": {"adversarial": 1.9}, "generator": 0.2},
+    {"step": 50, "images": "many", "discriminator": {}, "generator": {}},
+]
 
 
 @pytest.fixture
@@ -50,6 +58,17 @@ def test_a_line_begins_afresh_behind_a_broken_one(tmp_path):
 
 
 def test_a_line_of_other_numbers_is_passed_over(run):
-    for line in ({"images": "many"}, {"step": 9}, {"images": None, "discriminator": 3}, {"images": True}):
+    others = ({"images": "many"}, {"step": 9}, {"images": None, "discriminator": 3}, {"images": True}, *FOREIGN)
+    for line in others:
         append(run / "metrics.jsonl", json.dumps(line))
     assert len(figures.read_metrics(run)) == 4 and figures.plot_run_curves({"run": run}).axes
+
+
+@pytest.mark.parametrize("line", FOREIGN, ids=range(len(FOREIGN)))
+def test_a_log_of_something_else_is_refused_in_a_sentence(line, tmp_path):
+    append(tmp_path / "metrics.jsonl", json.dumps(line))
+    append(tmp_path / "metrics.jsonl", json.dumps(line))
+    said = "metrics.jsonl is the log of something else: .* give the folder of a run, or train it anew"
+    for read in (figures.read_metrics, figures.run_figures):
+        with pytest.raises(InputError, match=said):
+            read(tmp_path)

@@ -1,4 +1,4 @@
-"""Run logs of both formats: the numbers below are written by hand."""
+"""Run logs: the numbers below are written by hand."""
 
 import json
 
@@ -11,18 +11,14 @@ from pyramid.data import to_bytes
 from pyramid.figures.base import LINES
 from pyramid.levels import LEVELS
 
-OLDER = {
-    "step": 50, "images": 1600, "seconds": 25.7, "rate_share": 0.9994, "loss_d": 1.9, "loss_heads": 1.0, "loss_g": 0.2,
-    "loss_rec": 7.6, "loss_div": 0.15, "loss_fix": 0.1, "loss_near": 6.4, "loss_other": 0.3, "loss_part": 0.05,
-    "distance": 0.21, "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
-}  # fmt: skip
-TODAYS = {
+LINE = {
     "step": 50, "images": 1600, "seconds": 25.7, "lr_factor": 0.9994,
     "discriminator": {"adversarial": 1.9, "heads": 1.0, "r1": 0.3},
     "generator": {"adversarial": 0.2, "reconstruction": {"conv1": 0.25, "fc8": 0.5}, "fixed_pattern": 0.1},
     "z_distance": 0.21, "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
 }  # fmt: skip
 FIRST, SECOND = (style["color"] for style in LINES[:2])
+CURVES = (("discriminator", "adversarial"), ("generator", "reconstruction"), ("z_distance",))
 PANELS = ("discriminator's hinge loss", "semantic reconstruction", "distance of two z")
 
 
@@ -51,7 +47,7 @@ def drawn(figure):
 def a_run(folder, lines=3, grids=(100, 2000)):
     folder.mkdir()
     if lines:
-        rows = [{"images": 50 * i, "loss_d": 2.0, "loss_rec": 1.0 / (i + 1), "distance": 0.1} for i in range(lines)]
+        rows = [LINE | {"images": 50 * i, "z_distance": 0.1 / (i + 1)} for i in range(lines)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for i, images in enumerate(grids):
         columns = len(LEVELS) + 2
@@ -86,60 +82,32 @@ def test_curves_of_several_runs_are_named(tmp_path):
     assert all(len(axes.lines) >= 2 for axes in figure.axes)
 
 
-def test_a_log_of_today_is_read_as_it_stands(tmp_path):
+def test_a_log_is_read_as_it_stands(tmp_path):
     assert figures.read_metrics(tmp_path) == []  # nothing written yet
-    assert figures.read_metrics(write_log(tmp_path / "run", TODAYS, TODAYS)) == [TODAYS, TODAYS]
-
-
-def test_an_older_log_comes_in_todays_shape(tmp_path):
-    (line,) = figures.read_metrics(write_log(tmp_path / "run", OLDER))
-    assert line == {
-        "weighted": True,
-        "step": 50,
-        "images": 1600,
-        "seconds": 25.7,
-        "lr_factor": 0.9994,
-        "discriminator": {"adversarial": 1.9, "heads": 1.0},
-        "generator": {
-            "adversarial": 0.2,
-            "reconstruction": 7.6,
-            "diversity": 0.15,
-            "fixed_pattern": 0.1,
-            "retrieval": 6.4,
-            "other_label": 0.3,
-            "part": 0.05,
-        },
-        "z_distance": 0.21,
-        "scores": {"conv1": {"real": 1.7, "fake": -1.1}},
-    }
-
-
-def test_what_an_older_log_gives_as_nothing_throughout_is_absent(tmp_path):
-    """Trained without an adversary, its losses were written as 0; a fixed pattern may round to 0 once."""
-    first = OLDER | {"loss_d": 0.0, "loss_heads": 0.0, "loss_g": 0.0, "loss_fix": 0.0}
-    lines = figures.read_metrics(write_log(tmp_path / "run", first, first | {"loss_fix": -0.01, "distance": 0.0}))
-    assert [line["discriminator"] for line in lines] == [{}, {}]
-    assert [line["generator"].get("adversarial") for line in lines] == [None, None]
-    assert [line["generator"]["fixed_pattern"] for line in lines] == [0.0, -0.01]
-    assert [line["z_distance"] for line in lines] == [0.21, 0.0]
-
-
-def test_a_run_that_went_on_in_another_format_is_read_line_by_line(tmp_path):
-    lines = figures.read_metrics(write_log(tmp_path / "run", OLDER, TODAYS))
-    assert lines[0]["weighted"] and lines[1] == TODAYS
+    (tmp_path / "metrics.jsonl").touch()
+    assert figures.read_metrics(tmp_path) == []  # of a run that begins anew
+    assert figures.read_metrics(write_log(tmp_path / "run", LINE, LINE)) == [LINE, LINE]
 
 
 def test_one_number_of_a_term():
-    assert figures.term(TODAYS, "generator", "reconstruction") == 0.75  # over its levels
-    assert figures.term(TODAYS, "discriminator", "adversarial") == 1.9
-    assert figures.term(TODAYS, "z_distance") == 0.21
-    assert figures.term(TODAYS, "generator", "part") is None
+    assert figures.term(LINE, "generator", "reconstruction") == 0.75  # over its levels
+    assert figures.term(LINE, "discriminator", "adversarial") == 1.9
+    assert figures.term(LINE, "z_distance") == 0.21
+    assert figures.term(LINE, "generator", "part") is None
     assert figures.term({"images": 0}, "generator", "part") is None
+    assert figures.term({"generator": {"reconstruction": {}}}, "generator", "reconstruction") is None
 
 
-def test_curves_of_todays_log(tmp_path):
-    later = TODAYS | {"images": 3200, "z_distance": 0.3, "discriminator": {"adversarial": 1.5}}
-    figure = figures.plot_run_curves({"run": write_log(tmp_path / "run", TODAYS, later)})
+def test_a_term_that_rounds_to_nothing_is_a_number(tmp_path):
+    line = {"images": 1600, "discriminator": {"adversarial": 0.0}, "generator": {"reconstruction": {"fc8": 0.0}}}
+    assert figures.term(line, "generator", "reconstruction") == 0.0
+    curves = drawn(figures.plot_run_curves({"run": write_log(tmp_path / "run", line)}))
+    assert curves == dict(zip(PANELS, ([(FIRST, [1.6], [0.0])], [(FIRST, [1.6], [0.0])], []), strict=True))
+
+
+def test_curves_of_one_run(tmp_path):
+    later = LINE | {"images": 3200, "z_distance": 0.3, "discriminator": {"adversarial": 1.5}}
+    figure = figures.plot_run_curves({"run": write_log(tmp_path / "run", LINE, later)})
     x = [1.6, 3.2]
     assert drawn(figure) == dict(
         zip(PANELS, ([(FIRST, x, [1.9, 1.5])], [(FIRST, x, [0.75, 0.75])], [(FIRST, x, [0.21, 0.3])]), strict=True)
@@ -149,16 +117,17 @@ def test_curves_of_todays_log(tmp_path):
     assert not figure.legends
 
 
-def test_curves_of_an_older_log_say_that_its_losses_are_weighted(tmp_path):
-    runs = {"new": write_log(tmp_path / "new", TODAYS), "old": write_log(tmp_path / "old", OLDER)}
+def test_curves_of_several_runs_share_their_panels(tmp_path):
+    other = LINE | {"images": 3200, "generator": {"reconstruction": {"conv1": 0.5, "conv2": 1.0}}}
+    runs = {"one": write_log(tmp_path / "one", LINE), "other": write_log(tmp_path / "other", other)}
     curves = drawn(figures.plot_run_curves(runs))
-    assert list(curves) == [PANELS[0], "semantic reconstruction,\nweighted (older log)", PANELS[2]]
-    assert curves["semantic reconstruction,\nweighted (older log)"] == [(FIRST, [1.6], [0.75]), (SECOND, [1.6], [7.6])]
+    assert tuple(curves) == PANELS
+    assert curves["semantic reconstruction"] == [(FIRST, [1.6], [0.75]), (SECOND, [3.2], [1.5])]
 
 
-@pytest.mark.parametrize("line", [OLDER | {"loss_d": 0.0}, without(TODAYS, "discriminator", "adversarial")])
+@pytest.mark.parametrize("line", [without(LINE, "discriminator", "adversarial"), LINE | {"discriminator": {}}])
 def test_a_run_without_an_adversary_has_no_line_and_keeps_its_name_and_colour(line, tmp_path):
-    runs = {"without": write_log(tmp_path / "without", line), "whole": write_log(tmp_path / "whole", TODAYS)}
+    runs = {"without": write_log(tmp_path / "without", line), "whole": write_log(tmp_path / "whole", LINE)}
     figure = figures.plot_run_curves(runs)
     hinge, _, distance = drawn(figure).values()
     assert [colour for colour, *_ in hinge] == [SECOND] and [colour for colour, *_ in distance] == [FIRST, SECOND]
@@ -173,6 +142,6 @@ def test_saved_runs_of_the_course_are_read_and_drawn():
     assert runs
     for folder in runs.values():
         lines = figures.read_metrics(folder)
-        assert all(figures.term(line, "z_distance") > 0 for line in lines)
-        assert not any("loss" in key for line in lines for key in line)
+        assert len(lines) == len((folder / "metrics.jsonl").read_text().splitlines())  # none is passed over
+        assert all(figures.term(line, *names) > 0 for line in lines for names in CURVES)
     assert figures.png(figures.plot_run_curves(runs)).startswith(b"\x89PNG")
