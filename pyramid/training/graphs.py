@@ -21,7 +21,8 @@ from pyramid.training import objective
 from pyramid.training.sampling import Batch
 
 if TYPE_CHECKING:
-    from pyramid.training.loop import Learned, Run
+    from pyramid.training.loop import Run
+    from pyramid.training.step import Learned
 
 WARM_UP = 3  # steps without a graph before one is recorded, for libraries to choose and allocate
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Recorder:
         self.drawing, self.working = torch.cuda.Stream(run.device), torch.cuda.Stream(run.device)
         self.late = torch.zeros((), device=run.device)
         self.batch: Batch | None = None
-        self.recordings: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, Learned]] = {}
+        self.recordings: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, list[Learned]]] = {}
         self.warmed: Counter[tuple[str, ...]] = Counter()
 
     def draw(self, step: int) -> Batch:
@@ -51,7 +52,7 @@ class Recorder:
         self.drawing.wait_stream(now)  # the next draw may take the same memory
         return self.batch
 
-    def learn(self, batch: Batch, weight: objective.Weights) -> "Learned":
+    def learn(self, batch: Batch, weight: objective.Weights) -> "list[Learned]":
         """`Run.learn` on the batch of `draw`: played back, or the first few times as it is."""
         run = self.run
         self.late.fill_(objective.ramp(run.preset, run.images_seen))

@@ -5,7 +5,7 @@ outside a region), each sample by itself, and ours beside them. The randomness o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 
 import torch
@@ -19,6 +19,7 @@ from pyramid.presets import MaskShares, Preset
 
 CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
 DRAW_NAMES = (*LEVELS, "closed", "several")  # what `Batch.level` counts
+OF_BOTH_Z = ("masks", "labels", "judged", "z")  # what of a batch has a row for each image, not each reference
 OTHERS = 1024  # photographs among which a reference must be found, for the retrieval term
 
 
@@ -75,13 +76,40 @@ class Batch:
         return x[0::2], x[1::2]
 
     @staticmethod
-    def of_another_pair(x: Tensor) -> Tensor:
-        """For each reference the one of the neighbouring pair, mostly of another class: (B/2, …) -> (B/2, …)."""
-        return x.roll(2, 0)
+    def of_another_pair(x: Tensor, parts: int = 1) -> Tensor:
+        """For each reference the one of the neighbouring pair, mostly of another class: (B/2, …) -> (B/2, …).
+
+        parts: of the batch, none of which looks into another.
+        """
+        return x.unflatten(0, (parts, -1)).roll(2, 1).flatten(0, 1)
+
+    def split(self, parts: int) -> "list[Batch]":
+        """The batch in parts of as many references, each of whole pairs with both z; what is not by row stays whole."""
+        if parts == 1:
+            return [self]
+
+        def cut(name: str, value):
+            if isinstance(value, dict):
+                tables = zip(*(cut(name, v) for v in value.values()), strict=True)
+                return [dict(zip(value, table, strict=True)) for table in tables]
+            if isinstance(value, tuple):
+                return list(zip(*(cut(name, v) for v in value), strict=True))
+            if name == "others":
+                return [value] * parts
+            if name in OF_BOTH_Z:
+                return [
+                    torch.cat(halves) for halves in zip(*(v.chunk(parts) for v in self.split_z(value)), strict=True)
+                ]
+            return value.chunk(parts)
+
+        columns = {f.name: cut(f.name, getattr(self, f.name)) for f in fields(self)}
+        return [Batch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
 class Sampler:
-    """Draws the steps' batches from photographs."""
+    """Draws the steps' batches from photographs. `parts`: in how many a step goes through its batch."""
+
+    parts = 1
 
     def __init__(self, photos: Labelled, preset: Preset, z_size: int, seed: int):
         self.photos, self.preset, self.z_size, self.seed = photos, preset, z_size, seed
@@ -104,7 +132,7 @@ class Sampler:
         relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
         part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
-        labels = torch.where(part, Batch.of_another_pair(real_labels), judged)
+        labels = torch.where(part, Batch.of_another_pair(real_labels, self.parts), judged)
         z = torch.randn(2 * half, self.z_size, generator=random).to(device)
         reach = int(p.image_size * p.shift)
         down, right = torch.randint(-reach, reach + 1, (2, half), generator=random).to(device) * ~drawn.region
