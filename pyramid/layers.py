@@ -34,7 +34,7 @@ def statistics_held(network: nn.Module) -> Iterator[None]:
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:
-            norm.momentum, norm.num_batches_tracked = 0.0, None
+            norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()
         yield
     finally:
         for norm, (momentum, count) in zip(norms, before, strict=True):
