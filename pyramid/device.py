@@ -11,7 +11,6 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from pyramid.errors import InputError
 
-
 _precision: ContextVar[torch.dtype | None] = ContextVar("precision")  # of `in_precision`
 
 

@@ -1,6 +1,6 @@
-"""Timings and peak memory, never a test: `python -m tests.benchmark`, `… --memory`, `… --loader [COUNT]`, and `… --step`.
+"""Timings and peak memory, never a test: `python -m tests.benchmark`, `… --memory`, `… --loader [COUNT]`.
 
-The last takes training steps of a preset on noise, `--batch` images each, and stands them beside `measure.scale`.
+`… --step PRESET` takes training steps of a preset on noise and stands them beside what `measure.scale` expects.
 """
 
 import argparse

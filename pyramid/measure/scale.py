@@ -23,7 +23,6 @@ from pyramid.classifier import Classifier
 from pyramid.data import Photos
 from pyramid.device import in_precision
 from pyramid.discriminator import Discriminator
-from pyramid.errors import InputError
 from pyramid.generator import Generator, z_size
 from pyramid.presets import Preset
 from pyramid.scenes import LABELS, RANGES
@@ -179,7 +178,7 @@ def classes_of(preset: Preset) -> int:
 
 
 def estimate(preset: Preset) -> Estimate:
-    """All of `Estimate`, in some ten seconds. Raises InputError for a preset whose classifier is too small to reduce."""
+    """All of `Estimate`, in some ten seconds."""
     classes, size = classes_of(preset), preset.image_size
     with torch.device("meta"):
         networks = {

@@ -2,9 +2,9 @@
 
 A step is some five thousand kernels, most of them small: a fast card is done with one before Python has asked for the
 next. A graph asks for all of them at once. Each set of terms that a step can have (with R1 or without, before LATE and
-after) has a recording of its own; one is played at a time, so that all lie in one pool of memory. What changes from step
-to step lies at fixed places on the device: the draw, the learning rates and how far the terms of LATE have come in. A
-step that fills more than half of the card is not recorded: there the kernels are large.
+after) has a recording of its own; one is played at a time, so that all lie in one pool of memory. What changes from
+step to step lies at fixed places on the device: the draw, the learning rates and how far the terms of LATE have come
+in. A step that fills half of the card is not recorded: there the kernels are large.
 """
 
 from collections import Counter
