@@ -148,7 +148,7 @@ warm = preset.r1_every + 10 if on_card else 2
 timed(warm)
 seconds = timed(most)
 how = {{k: v for k, v in how.items() if k != "compiled"}}
-_, expected = scale.count_step(preset, classes, batch, autocast_dtype(device), **how)
+expected = scale.count_step(preset, classes, batch, autocast_dtype(device), **how).peak
 allocated, reserved = memory()
 print(json.dumps(dict(preset=name, batch=batch, **{how!r}, images_a_second=round(batch * most / seconds, 2),
     device=torch.cuda.get_device_name() if on_card else "cpu", recordings=len(run.recorder.recordings) if run.recorder

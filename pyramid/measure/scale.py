@@ -63,21 +63,33 @@ class Estimate:
 
 
 class Counter(TorchDispatchMode):
-    """Counts what is computed within it: `flops`, and bytes of the tensors that are alive, `now` and at the `peak`."""
+    """Counts what is computed within it.
+
+    kernels: (FLOPs, bytes read and written) of every operation that does more than look at a tensor otherwise;
+    now, peak: bytes of the tensors that are alive, and the most that were.
+    """
 
     def __init__(self):
         super().__init__()
-        self.flops = self.now = self.peak = 0
+        self.now = self.peak = 0
+        self.kernels: list[tuple[float, float]] = []
         self.alive: set[int] = set()
+
+    @property
+    def flops(self) -> float:
+        return sum(work for work, _ in self.kernels)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         out = function(*args, **kwargs)
-        if formula := flop_registry.get(function._overloadpacket):
-            self.flops += formula(*args, **kwargs, out_val=out)
-        for value in tree_leaves(out):
-            if isinstance(value, Tensor):
-                self._note(value.untyped_storage())
+        made = _tensors(out)
+        for value in made:
+            self._note(value.untyped_storage())
+        looks = any(r.alias_info is not None and not r.alias_info.is_write for r in function._schema.returns)
+        if made and not looks:
+            formula = flop_registry.get(function._overloadpacket)
+            size = sum(t.numel() * t.element_size() for t in (*made, *_tensors((args, kwargs))))
+            self.kernels.append((formula(*args, **kwargs, out_val=out) if formula else 0, size))
         return out
 
     def _note(self, storage: torch.UntypedStorage) -> None:
@@ -91,6 +103,10 @@ class Counter(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self.alive.discard(key)
         self.now -= size
+
+
+def _tensors(values) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
 class DryRun(Run):
@@ -132,8 +148,8 @@ def count_step(
     parts: int = 1,
     recompute: bool = False,
     r1: bool = True,
-) -> tuple[float, int]:
-    """(FLOPs a generated image, peak of bytes) of a training step of `batch` images, with R1 or without.
+) -> Counter:
+    """What a training step of `batch` images takes, with R1 or without; the peak has in it what a run always keeps.
 
     parts, recompute: as `step.economise`. precision: in which the networks compute. The batch's rows are copies of few.
     """
@@ -145,9 +161,9 @@ def count_step(
         run = DryRun(preset, classes)
         economise(run, parts, recompute)
         enlarged = _enlarged(drawn, batch // SMALLEST, mode.from_tensor)
-        counter.flops, counter.peak = 0, counter.now
+        counter.kernels, counter.peak = [], counter.now
         run.learn(enlarged, weight)
-    return counter.flops / batch, counter.peak
+    return counter
 
 
 def _enlarged(batch: Batch, times: int, convert: Callable[[Tensor], Tensor]) -> Batch:
@@ -195,11 +211,11 @@ def estimate(preset: Preset) -> Estimate:
     memory, work = {}, {}
     for recompute in (False, True):
         counts = [count_step(preset, classes, batch, recompute=recompute) for batch in MEASURED_AT]
-        (few, _), (low, high) = MEASURED_AT, (peak for _, peak in counts)
-        image = (high - low) / (MEASURED_AT[1] - few)
+        (few, many), (low, high) = MEASURED_AT, (count.peak for count in counts)
+        image = (high - low) / (many - few)
         memory[recompute] = Memory(low - few * image, image)
-        work[recompute] = counts[0][0]
-    without, _ = count_step(preset, classes, SMALLEST, r1=False)
+        work[recompute] = counts[0].flops / few
+    without = count_step(preset, classes, SMALLEST, r1=False).flops / SMALLEST
     r1 = work[False] - without
     return Estimate(
         preset=preset,
