@@ -72,7 +72,7 @@ def measure(
     extractors = {"lite0": Extractor(side, model.device), "judge": JudgeFeatures(model.judge, model.preset.name)}
     for extractor in extractors.values():
         metrics.check_enough(count, extractor.features)
-    real = {key: metrics.fit_gaussian(real_features(extract, images)) for key, extract in extractors.items()}
+    real = {key: metrics.fit_gaussian(real_features(extract, photos, order)) for key, extract in extractors.items()}
     rows: dict[str, dict] = {}
     with tqdm(total=len(kept) * len(ROWS) * count, unit="image", desc="curve", disable=not progress) as bar:
         for seen, path in kept.items():
