@@ -128,9 +128,9 @@ name, batch, how, most = {name!r}, {batch}, {how!r}, {steps}
 recorded = how.pop("recorded", True)
 preset, device = replace(get_preset(name), batch=batch), default_device()
 classes, on_card = scale.classes_of(preset), device.type == "cuda"
-images = torch.randint(0, 256, (2 * classes, 3, preset.image_size, preset.image_size), dtype=torch.uint8)
-labels, names = torch.arange(2 * classes) % classes, tuple(map(str, range(classes)))
-photos = Photos(images, labels, torch.zeros(2 * classes, dtype=torch.bool), names).to(device)
+images = torch.randint(0, 256, (32, 3, preset.image_size, preset.image_size), dtype=torch.uint8)
+labels, names = torch.arange(32) % classes, tuple(map(str, range(classes)))
+photos = Photos(images, labels, torch.zeros(32, dtype=torch.bool), names).to(device)
 run = Run(preset, photos, Classifier(classes, **preset.classifier), 0)
 economise(run, **how)
 run.recorder = run.recorder if recorded else None
@@ -144,7 +144,7 @@ def timed(steps):
     for _ in range(steps): run.step(Metrics())
     if on_card: torch.cuda.synchronize()
     return time.perf_counter() - begun
-warm = preset.r1_every + 10 if on_card else 2
+warm = preset.r1_every + 10 if on_card else 1
 timed(warm)
 seconds = timed(most)
 how = {{k: v for k, v in how.items() if k != "compiled"}}
