@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from torchvision.models import vgg16
 
 from conftest import CLASSES, tiny_photos, tiny_run
 from pyramid.classifier import Classifier
+from pyramid.data import Photos
 from pyramid.device import seeded
 from pyramid.errors import InputError
 from pyramid.presets import PRESETS, MaskShares
@@ -132,6 +134,36 @@ def test_a_run_in_parts_goes_its_way():
     assert sum(metrics.sums[("scores",)][0]) == 2 * 8 and set(line["scores"]) <= set(DRAW_NAMES)
     assert any(not torch.equal(before[name], value) for name, value in state(run).items())
     assert torch.isfinite(averaging.averaged_generator(run, batches=2).norm.norm.running_mean).all()
+
+
+def test_a_step_of_photos128_from_random_weights():
+    """Both networks move, and what they make is as large as it should be. (Of paper256: docs/scale.md.)"""
+    preset = replace(PRESETS["photos128"], batch=4)
+    images = torch.randint(0, 256, (4, 3, 128, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    photos = Photos(images, torch.arange(4) % 2, torch.zeros(4, dtype=torch.bool), ("a", "b"))
+    with seeded(0):
+        run = Run(preset, photos, Classifier(2, **preset.classifier), 0)
+    before, metrics = deepcopy(state(run)), Metrics()
+    run.step(metrics)
+    after = state(run)
+    assert torch.isfinite(torch.cat([v.flatten().float() for v in after.values()])).all()
+    assert all(not torch.equal(after[name], before[name]) for name in ("to_rgb.weight", "d.pixels.entry.bias"))
+    assert run.ema.module.to_rgb.weight.shape == (3, preset.generator_channels[-1], 3, 3)
+    batch = run.sampler.draw(1)
+    assert run.generator(run.encode(batch), batch.masks, batch.z, batch.labels).shape == (4, 3, 128, 128)
+
+
+def test_paper256_reads_a_map_of_7_as_torchvision_does():
+    """fc6 of 512 x 7 x 7 numbers, out of conv5's 8 x 8; every shape on the way, without content."""
+    preset = PRESETS["paper256"]
+    with torch.device("meta"):
+        classifier, theirs = Classifier(365, **preset.classifier), vgg16(num_classes=365)
+        assert {k: v.shape for k, v in classifier.named_parameters()} == {
+            k: v.shape for k, v in theirs.named_parameters()
+        }
+        features = classifier.pyramid(torch.zeros(2, 3, 256, 256))
+    assert {name: tuple(f.shape[1:]) for name, f in features.items()} == preset.shapes(365)
+    assert preset.shapes(365)["conv5"] == (512, 8, 8)
 
 
 def test_a_batch_that_cannot_be_cut_is_refused():
