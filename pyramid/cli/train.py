@@ -14,7 +14,7 @@ from pyramid.scenes import load_photos
 from pyramid.training import caffe, imagenet
 from pyramid.training.provide import Plan, find_classifier, make_classifiers
 from pyramid.training.record import save_model
-from pyramid.training.step import economise
+from pyramid.training.step import check_economies, economise
 
 
 def convert_vgg(args: argparse.Namespace) -> None:
@@ -37,6 +37,7 @@ def train(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset)
     if args.without:
         preset = without(preset, args.without)
+    check_economies(preset, args.parts, args.recompute, args.compile)
     folder = Path(args.out or f"runs/{preset.name}")
     photos = load_photos(dataset(args.data, preset, "--data"), preset.image_size, streamed=True)
     if args.start or args.classifier:

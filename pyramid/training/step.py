@@ -12,6 +12,7 @@ from torch import Tensor
 from pyramid.device import autocast
 from pyramid.errors import InputError
 from pyramid.layers import statistics_held
+from pyramid.presets import Preset
 from pyramid.training import objective
 from pyramid.training.extras import Made
 from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms
@@ -99,23 +100,28 @@ def learn_in_parts(run: "Run", batch: Batch, weight: objective.Weights, on_devic
     return learned
 
 
-def economise(run: "Run", parts: int = 1, recompute: bool = False, compiled: bool = False) -> None:
-    """Let a run do with less memory, or less time; nothing of it is kept in a checkpoint.
-
-    parts: in which a step goes through its batch; recompute: compute inner maps anew for the way back, a third more
-    work; compiled: fuse the generator and the classifier with torch.compile, which takes minutes once (what it makes of
-    a network is for one way back: the discriminator, whose R1 has two, stays as it is).
-    Raises InputError for parts that a batch cannot be cut into, and for `recompute` with `compiled`.
-    """
+def check_economies(preset: Preset, parts: int = 1, recompute: bool = False, compiled: bool = False) -> None:
+    """Raises InputError for parts that a batch cannot be cut into, and for `recompute` with `compiled`."""
     if recompute and compiled:
         raise InputError(
             "--recompute and --compile do not go together: the compiler chooses what it keeps; leave one out."
         )
-    if run.preset.batch % (4 * parts):
+    if preset.batch % (4 * parts):
         raise InputError(
-            f"A batch of {run.preset.batch} cannot be cut into {parts} parts of whole pairs with two z each; "
-            f"give --parts a divisor of {run.preset.batch // 4}."
+            f"A batch of {preset.batch} cannot be cut into {parts} parts of whole pairs with two z each; "
+            f"give --parts a divisor of {preset.batch // 4}."
         )
+
+
+def economise(run: "Run", parts: int = 1, recompute: bool = False, compiled: bool = False) -> None:
+    """Let a run do with less memory, or less time; nothing of it is kept in a checkpoint.
+
+    parts: in which a step goes through its batch; recompute: compute inner maps anew for the way back, a fifth more
+    work; compiled: fuse the generator and the classifier with torch.compile, which takes minutes once (what it makes of
+    a network is for one way back: the discriminator, whose R1 has two, stays as it is).
+    Raises InputError as `check_economies`.
+    """
+    check_economies(run.preset, parts, recompute, compiled)
     run.parts = run.sampler.parts = parts
     run.generator.recompute = run.classifier.recompute = recompute
     if compiled:

@@ -9,6 +9,7 @@ from torchvision.models import vgg16
 
 from conftest import CLASSES, tiny_photos, tiny_run
 from pyramid.classifier import Classifier
+from pyramid.cli import main
 from pyramid.data import Photos
 from pyramid.device import seeded
 from pyramid.errors import InputError
@@ -169,6 +170,11 @@ def test_paper256_reads_a_map_of_7_as_torchvision_does():
 def test_a_batch_that_cannot_be_cut_is_refused():
     with pytest.raises(InputError, match="batch of 8 cannot be cut into 3 parts.*divisor of 2"):
         economise(tiny_run(), parts=3)
+
+
+def test_the_command_says_so_before_it_reads_a_photograph(capsys):
+    assert main(["train", "photos64", "--data", "nowhere", "--parts", "3"]) == 2
+    assert "cannot be cut into 3 parts" in capsys.readouterr().err
 
 
 def test_recomputing_and_compiling_exclude_each_other():
