@@ -52,8 +52,8 @@ def evaluate(
 
     Returns: {"settings": …, "floor": …, "photo_distance": …, "rows": {level: {column: number}}}; a row's
     "intervals" are 95 %, by bootstrap for means and Wilson for shares. A Fréchet distance (or FID) is left out where
-    there are no more images than features. Photographs are read, and images made, measured and let go, batch by batch;
-    what stays is their features, and of GALLERY references at a time what is looked at together.
+    there are no more images than features. Photographs are read, and images made and measured, batch by batch; their
+    features stay, and of GALLERY references at a time what is looked at together.
     """
     if min(len(photos), len(training)) < count:
         raise InputError(
@@ -82,8 +82,7 @@ def evaluate(
         "floor": f"{others} against the same references",
         "paper": {"fid": PAPER, "note": "Places365, 6,000 photographs, full VGG-16: not comparable number by number"},
     }  # fmt: skip
-    if real.read:
-        settings["statistics"] = statistics.name
+    settings |= {"statistics": statistics.name} if real.read else {}
     few = order[: 2 * GALLERY]
     photo_distance = _same_class_distance(photos.pixels(few), photos.labels[few])
     return {"settings": settings, "floor": floor, "photo_distance": photo_distance, "rows": table}
