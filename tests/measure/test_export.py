@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from pyramid.cli import main
 from pyramid.data import Photos
 from pyramid.errors import InputError
 from pyramid.measure import export, extractors, levels, metrics
+from pyramid.scenes import load_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = ("conv2", "closed")
@@ -96,6 +98,22 @@ def test_exported_images_are_those_that_are_measured(tiny_model, small):
         export.export(tiny_model, photos, 4, ["conv9"], small / "new", progress=False)
     with pytest.raises(InputError, match="fewer than the 21"):
         export.export(tiny_model, photos, 21, ["conv2"], small / "new", progress=False)
+
+
+def test_photographs_on_a_disk_are_measured_as_those_in_memory(tiny_model, small, monkeypatch):
+    """The same PNGs, read as they are needed: the same table, exactly."""
+    random = torch.Generator().manual_seed(0)
+    for i in range(24):
+        place = small / "photos" / CLASSES[i % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8, generator=random)
+        Image.fromarray(pixels.numpy()).save(place / f"{i:02d}.png")
+    in_memory = load_folder(small / "photos", 32, progress=False)
+    monkeypatch.setattr("pyramid.scenes.streaming.IN_MEMORY", 0)
+    streamed = load_folder(small / "photos", 32, progress=False, streamed=True)
+    assert isinstance(in_memory, Photos) and not isinstance(streamed, Photos)
+    tables = [levels.evaluate(tiny_model, p, p, 20, progress=False) for p in (in_memory, replace(streamed, workers=0))]
+    assert tables[0] == tables[1]
 
 
 def test_statistics_of_another_kind_are_refused(small):
