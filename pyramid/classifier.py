@@ -6,12 +6,13 @@ begun from ImageNet, and smaller fully connected levels; the built-in world's is
 from random weights (`python -m pyramid train-classifier`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from pyramid.device import constant
+from pyramid.layers import recomputed
 from pyramid.levels import CHANNELS, CONV_LEVELS, CONVOLUTIONS, FC_UNITS, LEVELS, depth
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # RGB, of images in [0, 1]
@@ -27,12 +28,17 @@ def normalise(images: Tensor) -> Tensor:
     return ((images + 1) / 2 - mean) / std
 
 
-def stages(layers: nn.Sequential, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Walk VGG-16's convolutions: (level, its features) after each stage's max-pool. x: normalised (B, 3, H, W)."""
-    names = iter(CONV_LEVELS)
-    for layer in layers:
-        x = layer(x)
+def stages(
+    layers: nn.Sequential, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
+) -> Iterator[tuple[str, Tensor]]:
+    """Walk VGG-16's convolutions: (level, its features) after each stage's max-pool.
+
+    x: normalised (B, 3, H, W); run: passes a map through a stage's layers.
+    """
+    begin, names = 0, iter(CONV_LEVELS)
+    for i, layer in enumerate(layers):
         if isinstance(layer, nn.MaxPool2d):
+            x, begin = run(layers[begin : i + 1], x), i + 1
             yield next(names), x
 
 
@@ -45,7 +51,12 @@ class Classifier(nn.Module):
         channels: of conv1 … conv5.
         units: of fc6 and fc7.
         batch_norm: put a batch norm behind every convolution, as torchvision's `vgg16_bn` does.
+        grid: side of the map that fc6 reads, 7 in torchvision's; conv5 is averaged to it; 0: conv5's own side.
+
+    With `recompute` set, the way back computes each stage's inner maps anew, see `layers.recomputed`.
     """
+
+    recompute = False
 
     def __init__(
         self,
@@ -54,6 +65,7 @@ class Classifier(nn.Module):
         channels: tuple[int, ...] = CHANNELS,
         units: int = FC_UNITS,
         batch_norm: bool = False,
+        grid: int = 0,
     ):
         super().__init__()
         self.classes, self.image_size = classes, image_size
@@ -68,8 +80,8 @@ class Classifier(nn.Module):
                 into = out
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        grid = image_size // 32
-        self.avgpool = nn.AdaptiveAvgPool2d(grid)  # the identity at image_size
+        grid = grid or image_size // 32
+        self.avgpool = nn.AdaptiveAvgPool2d(grid)  # of conv5's own side it is the identity
         self.classifier = nn.Sequential(
             nn.Linear(into * grid * grid, units), nn.ReLU(), nn.Dropout(),
             nn.Linear(units, units), nn.ReLU(), nn.Dropout(),
@@ -81,7 +93,8 @@ class Classifier(nn.Module):
     def pyramid_of_normalised(self, x: Tensor, deepest: str = LEVELS[-1]) -> dict[str, Tensor]:
         """Features of already normalised images (B, 3, H, W) down to a level: level -> (B, C, h, w) or (B, C)."""
         features: dict[str, Tensor] = {}
-        for name, f in stages(self.features, x):
+        run = self._recomputed if self.recompute else nn.Module.__call__
+        for name, f in stages(self.features, x, run):
             features[name] = f
             if name == deepest:
                 return features
@@ -90,6 +103,10 @@ class Classifier(nn.Module):
         features["fc7"] = fc7
         features["fc8"] = self.classifier[5:](fc7)
         return features
+
+    @staticmethod
+    def _recomputed(stage: nn.Module, x: Tensor) -> Tensor:
+        return recomputed(stage, x, within=stage)
 
     def pyramid(self, images: Tensor, deepest: str = LEVELS[-1]) -> dict[str, Tensor]:
         """The feature pyramid of images in [-1, 1], each level divided by its `level_std`.

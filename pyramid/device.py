@@ -1,13 +1,18 @@
 """Where to compute, in which precision, and in how many processes."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.utils._python_dispatch import _disable_current_modes
 
 from pyramid.errors import InputError
+
+_precision: ContextVar[torch.dtype | None] = ContextVar("precision")  # of `in_precision`
 
 
 def default_device() -> torch.device:
@@ -20,8 +25,10 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     bfloat16 on cards of compute capability 8 and up (`torch.cuda.is_bf16_supported` also says yes to a
     T4, by emulation) and on CPUs with AMX or AVX512-BF16; float16 on older cards. Intel's cores that have
     AVX512-FP16 too compute bfloat16 outside AMX at little more than half the speed of float32 (a virtual
-    machine may hide AMX): None there.
+    machine may hide AMX): None there. Within `in_precision` it is what was asked for.
     """
+    if (asked := _precision.get(device)) is not device:
+        return asked
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
     amx, native = (
@@ -29,6 +36,16 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     )
     slow = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_fp16", False)
     return torch.bfloat16 if amx or (native and not slow) else None
+
+
+@contextmanager
+def in_precision(dtype: torch.dtype | None) -> Iterator[None]:
+    """Within it `autocast` computes in this half precision (None: in float32), whatever the device is fast at."""
+    token = _precision.set(dtype)
+    try:
+        yield
+    finally:
+        _precision.reset(token)
 
 
 def autocast(device: torch.device) -> torch.autocast:
@@ -67,7 +84,8 @@ def mean_over_ranks(x: Tensor) -> Tensor:
 @cache
 def constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
     """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy."""
-    return torch.tensor(values, device=device)
+    with _disable_current_modes():  # else a dry run (`measure.scale`) would leave numbers without content behind
+        return torch.tensor(values, device=device)
 
 
 def random_from(seed: int) -> torch.Generator:

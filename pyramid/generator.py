@@ -11,11 +11,14 @@ left to chance. And fc8 comes in as what sets the reference apart from its label
 rest, and beside it that part is too small to be learnt from.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv
+from pyramid.layers import ConditionalBatchNorm, ResBlock, SelfAttention, VectorBlock, conv, recomputed
 from pyramid.levels import CONV_LEVELS, FC_LEVELS, LEVELS
 from pyramid.presets import Preset
 
@@ -41,7 +44,12 @@ class Generator(nn.Module):
     Args:
         preset: sizes; `generator_channels` lists vector, conv5, …, conv1, full size.
         classes: number of labels, also the units of fc8.
+
+    With `recompute` set, the way back computes each level's inner maps anew instead of keeping them, see
+    `layers.recomputed`.
     """
+
+    recompute = False
 
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
@@ -95,20 +103,28 @@ class Generator(nn.Module):
         x = self.entry(c)  # (B, units)
         amounts = [masks[name].flatten(1).mean(1, keepdim=True) for name in LEVELS]
         c = torch.cat([c, *amounts], 1)  # (B, condition)
-        for name, block in self.blocks.items():  # fc8, fc7, conv5, …, conv1
+        for name in self.blocks:  # fc8, fc7, conv5, …, conv1
             if name == "conv5":
                 x = self.unfold(x).unflatten(1, (-1, self.grid, self.grid))  # (B, C, S/32, S/32)
-            m = masks[name]
             f = self.within_class(features[name], labels) if name == "fc8" else features[name]
-            given = [m * f, m]
-            if name in noise:
-                given.append((1 - m) * noise[name])
-            x = block(x, c) * (1 - m * (1 - torch.sigmoid(self.keep[name])))
-            x = x + self.inject[name](torch.cat(given, 1))
-            if name in self.attention:
-                x = self.attention[name](x)
+            x = self._pass(partial(self.level, name), x, c, f, masks[name], noise.get(name))
+        return torch.tanh(self._pass(self._to_pixels, x, c).float())
+
+    def _pass(self, work: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
+        return recomputed(work, *inputs, within=self) if self.recompute else work(*inputs)
+
+    def level(self, name: str, x: Tensor, c: Tensor, f: Tensor, m: Tensor, noise: Tensor | None) -> Tensor:
+        """G_i. x: what the deeper levels made; c: (B, condition); f, m, noise: the level's own, as in `forward`."""
+        given = [m * f, m]
+        if noise is not None:
+            given.append((1 - m) * noise)
+        x = self.blocks[name](x, c) * (1 - m * (1 - torch.sigmoid(self.keep[name])))
+        x = x + self.inject[name](torch.cat(given, 1))
+        return self.attention[name](x) if name in self.attention else x
+
+    def _to_pixels(self, x: Tensor, c: Tensor) -> Tensor:
         x = self.last(x, c)  # (B, last, S, S)
-        return torch.tanh(self.to_rgb(F.relu(self.norm(x, c))).float())
+        return self.to_rgb(F.relu(self.norm(x, c)))  # (B, 3, S, S)
 
     @torch.no_grad()
     def measure_labels(self, fc8: Tensor, labels: Tensor) -> None:

@@ -4,10 +4,15 @@ Conditional batch norm lets z and the class label set gain and bias of every cha
 2018), which the discriminator has on every layer, bounds the largest singular value of its kernel as a matrix at 1.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.checkpoint import checkpoint
 
 from pyramid.device import mean_over_ranks, ranks
 
@@ -40,6 +45,33 @@ def normalise_over_ranks(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Te
         norm.running_mean += step * (whole - norm.running_mean)
         norm.running_var += step * (variance * count / (count - 1) - norm.running_var)
     return ((x - whole.view(shape)) * (variance + norm.eps).rsqrt().view(shape)).to(x.dtype)
+
+
+@contextmanager
+def statistics_held(network: nn.Module) -> Iterator[None]:
+    """Within it the network's batch norms compute as ever, and leave their running statistics as they are."""
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+    try:
+        for norm in norms:
+            norm.momentum, norm.num_batches_tracked = 0.0, norm.num_batches_tracked.clone()
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
+
+
+def recomputed(work: Callable[..., Tensor], *inputs: Tensor | None, within: nn.Module) -> Tensor:
+    """work(*inputs), whose inner maps are let go and computed anew for the way back (Chen et al. 2016).
+
+    Memory for time: only the inputs stay. The same gradients to the bit, since nothing in here is random; the batch
+    norms of the module `within`, which `work` belongs to, update their statistics once.
+    """
+
+    def contexts():
+        return nullcontext(), statistics_held(within)  # of the first pass, and of the second
+
+    return checkpoint(work, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -3,7 +3,7 @@
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 
 from pyramid.errors import InputError
-from pyramid.levels import shapes
+from pyramid.levels import CHANNELS, FC_UNITS, shapes
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class Preset:
     """Everything that fixes the networks and the training of one model."""
 
     name: str
-    image_size: int  # pixels: 32, 64 or 128
+    image_size: int  # pixels: 32, 64, 128 or 256
     data: str = ""  # dataset it is trained on unless another is given
-    classifier_channels: tuple[int, ...] = (64, 128, 256, 512, 512)  # of conv1 … conv5: VGG-16's own
+    classifier_channels: tuple[int, ...] = CHANNELS  # of conv1 … conv5: VGG-16's own
     classifier_units: int = 1024  # of fc6 and fc7; 4,096 in VGG-16
     classifier_batch_norm: bool = False
+    classifier_grid: int = 0  # side of the map that fc6 reads, 7 in torchvision's VGG-16; 0: conv5's own
     judge_base: int = 24  # channels of the judge's first stage
     global_z: int = 128  # numbers of z that concern the whole image; noise maps come on top
     # channels of the generator from the 1x1 end on: vector, then 2x2 (or 1x1 at 32 px) up to full size
@@ -78,6 +79,7 @@ class Preset:
             "channels": self.classifier_channels,
             "units": self.classifier_units,
             "batch_norm": self.classifier_batch_norm,
+            "grid": self.classifier_grid,
         }
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
@@ -134,6 +136,29 @@ PRESETS = {
             images=1_500_000,
             retrieval=(0.0, 0.0, 0.0, 0.15, 0.25, 0.25, 0.25),
             relabel_strength=0.84,
+        ),
+        Preset(
+            "photos128",
+            128,
+            generator_channels=(384, 384, 384, 384, 256, 128, 64),
+            discriminator_channels=(64, 128, 256, 384, 384),
+            attention_side=32,
+            batch=64,
+            images=1_500_000,
+        ),
+        Preset(  # the paper's scale; what it leaves open is ours, see docs/replication.md
+            "paper256",
+            256,
+            data="places365",
+            classifier_units=FC_UNITS,
+            classifier_grid=7,
+            judge_base=48,
+            generator_channels=(1024, 512, 512, 512, 256, 128, 64),
+            discriminator_channels=(64, 128, 256, 512, 512, 512),
+            attention_side=32,
+            batch=256,
+            images=36_000_000,  # every photograph ten times, two images each
+            shares=MaskShares(),
         ),
         Preset(
             "photos32",

@@ -1,4 +1,7 @@
-"""Timings and peak memory, never a test: `python -m tests.benchmark`, `… --memory`, and `… --loader [COUNT]`."""
+"""Timings and peak memory, never a test: `python -m tests.benchmark`, `… --memory`, `… --loader [COUNT]`.
+
+`… --step PRESET` takes training steps of a preset on noise and stands them beside what `measure.scale` expects.
+"""
 
 import argparse
 import statistics
@@ -110,6 +113,56 @@ def loader(count: int, size: int) -> None:
             print("\n".join(done.stdout.splitlines()[2:]))
 
 
+STEPPING = """
+import json, resource, sys, time, torch
+from dataclasses import replace
+from pyramid.classifier import Classifier
+from pyramid.data import Photos
+from pyramid.device import autocast_dtype, default_device, in_precision
+from pyramid.measure import scale
+from pyramid.presets import get_preset
+from pyramid.training import Run
+from pyramid.training.record import Metrics
+from pyramid.training.step import economise
+name, batch, how, most = {name!r}, {batch}, {how!r}, {steps}
+recorded = how.pop("recorded", True)
+preset, device = replace(get_preset(name), batch=batch), default_device()
+classes, on_card = scale.classes_of(preset), device.type == "cuda"
+images = torch.randint(0, 256, (32, 3, preset.image_size, preset.image_size), dtype=torch.uint8)
+labels, names = torch.arange(32) % classes, tuple(map(str, range(classes)))
+photos = Photos(images, labels, torch.zeros(32, dtype=torch.bool), names).to(device)
+run = Run(preset, photos, Classifier(classes, **preset.classifier), 0)
+economise(run, **how)
+run.recorder = run.recorder if recorded else None
+def memory():
+    if on_card:
+        return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+    return 2 * (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,)
+def timed(steps):
+    if on_card: torch.cuda.synchronize()
+    begun = time.perf_counter()
+    for _ in range(steps): run.step(Metrics())
+    if on_card: torch.cuda.synchronize()
+    return time.perf_counter() - begun
+warm = preset.r1_every + 10 if on_card else 1
+timed(warm)
+seconds = timed(most)
+how = {{k: v for k, v in how.items() if k != "compiled"}}
+expected = scale.count_step(preset, classes, batch, autocast_dtype(device), **how).peak
+allocated, reserved = memory()
+print(json.dumps(dict(preset=name, batch=batch, **{how!r}, images_a_second=round(batch * most / seconds, 2),
+    device=torch.cuda.get_device_name() if on_card else "cpu", recordings=len(run.recorder.recordings) if run.recorder
+    else 0, gigabytes=round(allocated / 1e9, 3), reserved=round(reserved / 1e9, 3), estimate=round(expected / 1e9, 3))))
+"""
+
+
+def step(name: str, batch: int, how: dict, steps: int) -> str:
+    """One line of JSON, from a process of its own; R1 is in one step of sixteen, or in as many as are taken."""
+    code = STEPPING.format(name=name, batch=batch, how=how, steps=steps)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+
+
 def timings() -> None:
     numbers = iter(range(10_000))
     each = milliseconds(lambda: [render(next(numbers), 64) for _ in range(10)]) / 10
@@ -129,9 +182,18 @@ if __name__ == "__main__":
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--memory", action="store_true", help="peaks instead of timings")
     choice.add_argument("--loader", type=int, nargs="?", const=50_000, metavar="COUNT", help="JPEGs read from a disk")
+    choice.add_argument("--step", metavar="PRESET", help="training steps of a preset, on a card where there is one")
+    parser.add_argument("--batch", type=int, nargs="+", default=[16], help="generated images of these steps")
+    parser.add_argument("--steps", type=int, default=32, help="that are timed")
+    parser.add_argument("--how", nargs="*", default=[], help="recompute, compiled, parts=N, or recorded= for no graph")
     parser.add_argument("--size", type=int, default=256, help="pixels a side that the JPEGs are read at")
     args = parser.parse_args()
     if args.loader:
         loader(args.loader, args.size)
+    elif args.step:
+        words = [word.partition("=") for word in args.how]
+        how = {key: (int(value) if value else not given) for key, given, value in words}
+        for count in args.batch:
+            print(step(args.step, count, how, args.steps), flush=True)
     else:
         memory() if args.memory else timings()

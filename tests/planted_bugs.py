@@ -91,16 +91,16 @@ BUGS = (
     ),
     Bug(
         "discriminator_without_detach",
-        "pyramid/training/loop.py",
-        "batch, seen.detach(), weight)",
-        "batch, seen, weight)",
+        "pyramid/training/step.py",
+        "batch, images.seen.detach(), weight)",
+        "batch, images.seen, weight)",
         "tests/training/test_objective.py::test_the_discriminator_sends_nothing_back_to_the_generator",
     ),
     Bug(
         "noise_where_a_mask_is_open",
         "pyramid/generator.py",
-        "(1 - m) * noise[name]",
-        "m * noise[name]",
+        "(1 - m) * noise)",
+        "m * noise)",
         "tests/test_generator.py::test_noise_enters_only_where_the_mask_is_closed",
     ),
     Bug(

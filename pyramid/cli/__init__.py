@@ -7,7 +7,7 @@ import argparse
 import io
 import sys
 
-from pyramid.cli import fetch, grade, measure, pictures, train
+from pyramid.cli import fetch, grade, measure, pictures, scale, train
 from pyramid.errors import InputError
 
 
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=function)
         return command
 
-    for group in (pictures, fetch, train, measure, grade):
+    for group in (pictures, fetch, train, scale, measure, grade):
         group.add_commands(add)
     return top
 

@@ -1,4 +1,4 @@
-"""Commands that measure: evaluate, curve, readout, applications, people, compare, baselines, study-report."""
+"""Commands that measure: evaluate, export, curve, readout, applications, people, compare, baselines, study-report."""
 
 import argparse
 import sys
@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 
 from pyramid import data, figures
-from pyramid.cli.options import DEFAULT_MODEL, between, count, dataset, save_measured, seed, side
+from pyramid.cli.options import DEFAULT_MODEL, OUTPUTS, between, count, dataset, save_measured, seed, side
 from pyramid.errors import InputError
-from pyramid.levels import check_level
+from pyramid.levels import LEVELS, check_level
 from pyramid.measure import baselines as others
 from pyramid.measure import comparison, levels, study, uses
 from pyramid.measure import curve as curves
+from pyramid.measure import export as exports
 from pyramid.measure import people as crowds
 from pyramid.measure import readout as readers
 from pyramid.measure.extractors import Extractor, Inception
@@ -25,14 +26,16 @@ MOST_IMAGES = 3000  # that evaluate measures unless told
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    if args.statistics and args.fid is None:
+        raise InputError("--statistics holds what FID is taken against; give --fid too.")
     model = load(args.model)
-    photos = _held_out(args, model)
+    photos = _held_out(args, model, streamed=True)
     if args.data and not args.against:  # of a run's own folder the held-out tenth, against the rest
         photos, training = photos.part(held_out=True), photos.part(held_out=False)
         others = "other photographs of the same folder"
     else:
         others = "training photographs"
-        training = _photos_of(dataset(args.against, model.preset, "--against"), model, args.model)
+        training = _photos_of(dataset(args.against, model.preset, "--against"), model, args.model, streamed=True)
     images = args.images or min(MOST_IMAGES, len(photos), len(training))
     wanted = {"A Fréchet distance": Extractor} | ({"FID": Inception} if args.fid is not None else {})
     for title, extractor in wanted.items():
@@ -44,9 +47,23 @@ def evaluate(args: argparse.Namespace) -> None:
             inception = Inception(Path(args.fid) if args.fid else None, model.device)
         except InputError as error:  # one sentence, and the other columns
             print(error, file=sys.stderr)
-    result = levels.evaluate(model, photos, training, images, args.side, args.seed, args.seeds, inception, others)
+    statistics = args.statistics if inception else None
+    result = levels.evaluate(
+        model, photos, training, images, args.side, args.seed, args.seeds, inception, others, statistics
+    )
     table, figure = levels.markdown_table(result), figures.plot_level_table(result)
     save_measured(args, f"{args.side}px", result, table, figure)
+
+
+def export(args: argparse.Namespace) -> None:
+    model = load(args.model)
+    photos = _held_out(args, model, streamed=True)
+    if args.held_out:
+        photos = photos.part(held_out=True)
+    folder = Path(args.out or OUTPUTS / f"{Path(args.model).name}-export")
+    names = args.levels.split(",")
+    for path in exports.export(model, photos, args.images or len(photos), names, folder, args.seed):
+        print(f"Wrote {path}")
 
 
 def curve(args: argparse.Namespace) -> None:
@@ -111,14 +128,17 @@ def study_report(args: argparse.Namespace) -> None:
     print(study.markdown_report(study.report(study.read_answers(args.files))))
 
 
-def _held_out(args: argparse.Namespace, model: SemanticPyramid) -> data.Photos:
+def _held_out(args: argparse.Namespace, model: SemanticPyramid, streamed: bool = False) -> data.Labelled:
     """The photographs that --data names, or those of the preset's own world that no training saw."""
-    return _photos_of(dataset(args.data, model.preset, "--data", "-test"), model, args.model)
+    return _photos_of(dataset(args.data, model.preset, "--data", "-test"), model, args.model, streamed)
 
 
-def _photos_of(source: str, model: SemanticPyramid, name: str) -> data.Photos:
-    """The photographs of a dataset. Raises InputError where their classes are not the model's, in its order."""
-    photos = load_photos(source, model.image_size)
+def _photos_of(source: str, model: SemanticPyramid, name: str, streamed: bool = False) -> data.Labelled:
+    """The photographs of a dataset. Raises InputError where their classes are not the model's, in its order.
+
+    streamed: what does not fit in memory is read as it is needed, else a sample of it is loaded.
+    """
+    photos = load_photos(source, model.image_size, streamed=streamed)
     if tuple(photos.classes) != model.classes:
         raise InputError(
             f"The photographs of {source} have the classes {', '.join(photos.classes)}, {name} has "
@@ -138,6 +158,18 @@ def add_commands(add) -> None:
     )
     c.add_argument("--seeds", type=count, default=1, help="of z, for the distances' spread (default: 1)")
     c.add_argument("--fid", nargs="?", const="", help="add FID; its Inception is fetched, or this FILE")
+    c.add_argument("--statistics", type=Path, help="of FID's real photographs, an .npz: read, or written if not there")
+
+    c = add(export, "what evaluate measures as folders of PNGs, for `python -m pytorch_fid FOLDER FOLDER`")
+    c.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="released name or folder (default: %(default)s)")
+    c.add_argument("--data", help="folder of held-out photographs, class by class (scenes models: scenes-test)")
+    c.add_argument("--held-out", action="store_true", help="only the held-out tenth of a run's own folder")
+    c.add_argument("--images", type=count, help="photographs (default: all)")
+    c.add_argument("--levels", default=",".join(LEVELS), help="or closed, with commas (default: all seven)")
+    c.add_argument("--seed", type=seed, default=0, help="of z, and of the order (default: 0)")
+    c.add_argument(
+        "--out", help="folder to write, a folder for each level and `real` (default: outputs/<model>-export)"
+    )
 
     c = add(curve, "distances of a run's kept generators, on two extractors")
     c.add_argument("run_folder", metavar="run", help="folder of a run, with its snapshots and its model")

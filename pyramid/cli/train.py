@@ -15,6 +15,7 @@ from pyramid.scenes import load_photos
 from pyramid.training import caffe, imagenet, ranks
 from pyramid.training.provide import Plan, find_classifier, make_classifiers
 from pyramid.training.record import save_model
+from pyramid.training.step import check_economies, economise
 
 
 def convert_vgg(args: argparse.Namespace) -> None:
@@ -39,11 +40,13 @@ def train(args: argparse.Namespace) -> None:
         preset = without(preset, args.without)
     folder = Path(args.out or f"runs/{preset.name}")
     with ranks.together():
+        check_economies(preset, args.parts, args.recompute, args.compile)
         with ranks.first_before_others():
             photos, source = _begin(args, preset, folder)
         run = training.start(preset, photos, source, args.seed)
         if args.start:
             run.start_from(source)
+        economise(run, args.parts, args.recompute, args.compile)
         training.train(run, folder, args.minutes, args.steps)
         save_model(run, folder / "model", source)
         if ranks.first():
@@ -96,9 +99,12 @@ def add_commands(add) -> None:
     begin = c.add_mutually_exclusive_group()
     begin.add_argument("--classifier", help="model or folder with the classifier (default: released, or made first)")
     begin.add_argument("--from", dest="start", help="begin with the weights of this model or folder")
-    c.add_argument("--without", choices=TERMS, metavar="TERM", help=f"leave a term out, one of {', '.join(TERMS)}")
+    c.add_argument("--without", choices=TERMS, metavar="TERM", help="leave a term out, of docs/replication.md")
     begin.add_argument("--vgg", type=Path, help="make the classifier first, from a file of convert-vgg")
     c.add_argument("--minutes", type=positive, help="stop after so many minutes of the generator's training")
     c.add_argument("--steps", type=count, help="stop at so many steps in all")
+    c.add_argument("--parts", type=count, default=1, help="go through a batch in so many parts: less memory")
+    c.add_argument("--recompute", action="store_true", help="keep no inner maps for the way back: less memory")
+    c.add_argument("--compile", action="store_true", help="fuse with torch.compile")
     c.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     c.add_argument("--out", help="folder of the run (default: runs/<preset>)")

@@ -13,15 +13,14 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyramid import masks
 from pyramid.checkpoints import load_weights
-from pyramid.data import Photos, from_bytes, to_bytes
+from pyramid.data import Photos, from_bytes
 from pyramid.errors import InputError
 from pyramid.generator import Generator
 from pyramid.judge import Judge
 from pyramid.measure import metrics
 from pyramid.measure.extractors import Extractor
-from pyramid.measure.levels import BATCH, ROWS, real_features
+from pyramid.measure.levels import BATCH, ROWS, real_features, sample
 from pyramid.measure.tables import markdown
 from pyramid.model import SemanticPyramid
 
@@ -73,7 +72,7 @@ def measure(
     extractors = {"lite0": Extractor(side, model.device), "judge": JudgeFeatures(model.judge, model.preset.name)}
     for extractor in extractors.values():
         metrics.check_enough(count, extractor.features)
-    real = {key: metrics.fit_gaussian(real_features(extract, images)) for key, extract in extractors.items()}
+    real = {key: metrics.fit_gaussian(real_features(extract, photos, order)) for key, extract in extractors.items()}
     made = _features(model, kept, images, labels, seed, extractors, progress)
     rows = {
         str(seen): {
@@ -98,9 +97,7 @@ def _features(model, kept, pixels, labels, seed, extractors, progress) -> dict[t
         for i in range(0, len(pixels), BATCH):
             features = model.features(from_bytes(pixels[i : i + BATCH]))
             for (seen, snapshot), name in product(then.items(), ROWS):
-                mask = masks.closed() if name == "closed" else masks.level(name)
-                images = snapshot.generate(features, mask, labels[i : i + BATCH], seed=seed * 7919 + 2 * i)
-                images = from_bytes(to_bytes(images))
+                images = from_bytes(sample(snapshot, features, name, labels[i : i + BATCH], i, seed))
                 for key, extract in extractors.items():
                     parts.setdefault((seen, name, key), []).append(extract(images))
                 bar.update(len(images))

@@ -4,9 +4,13 @@ Distances are taken on an extractor's features: Fréchet (FID, where the extract
 kernel (KID). `levels.py` puts them together, level by level.
 """
 
+import io
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +18,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyramid.data import Photos
+from pyramid.checkpoints import write_atomically
+from pyramid.data import Labelled
 from pyramid.device import random_from
 from pyramid.errors import InputError
 from pyramid.training.extras import fine_detail
@@ -42,7 +47,34 @@ def fit_gaussian(features: Tensor) -> Gaussian:
     return Gaussian(features.double().mean(0), torch.cov(features.double().T))
 
 
-def chosen(photos: Photos, count: int, seed: int) -> Tensor:
+def read_statistics(path: Path, features: int) -> Gaussian:
+    """A Gaussian from a file in pytorch-fid's layout: `mu` (D,) and `sigma` (D, D), an .npz without pickles.
+
+    Raises InputError where it cannot be read, or is not of D = `features`.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            mean, covariance = (torch.from_numpy(stored[key].astype(np.float64)) for key in ("mu", "sigma"))
+        if mean.shape != (features,) or covariance.shape != (features, features):
+            raise ValueError("of another extractor")
+        if not (mean.isfinite().all() and covariance.isfinite().all()):
+            raise ValueError("not finite")
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error):
+        raise InputError(
+            f"{path} holds no statistics of {features} features (mu and sigma, as pytorch-fid writes them); give "
+            "another file, or one that is not there yet, to be written."
+        ) from None
+    return Gaussian(mean, covariance)
+
+
+def write_statistics(path: Path, gaussian: Gaussian) -> None:
+    """Write a Gaussian as `read_statistics`, and `python -m pytorch_fid`, read it."""
+    content = io.BytesIO()
+    np.savez(content, mu=gaussian.mean.numpy(), sigma=gaussian.covariance.numpy())
+    write_atomically(path, content.getvalue())
+
+
+def chosen(photos: Labelled, count: int, seed: int) -> Tensor:
     """Indices of `count` photographs in an order fixed by `seed`: (count,). Raises InputError where there are fewer."""
     if len(photos) < count:
         raise InputError(f"There are {len(photos):,} photographs, fewer than the {count:,} asked for; lower --images.")

@@ -44,9 +44,9 @@ def averaged_generator(run: "Run", batches: int = 60) -> Generator:
         norm.momentum = None  # a plain mean over batches
         norm.train()
     for i in range(batches):
-        batch = run.sampler.draw(-1 - i)
-        with autocast(run.device):
-            generator(run.encode(batch), batch.masks, batch.z, batch.labels)
+        for batch in run.sampler.draw(-1 - i).split(run.parts):
+            with autocast(run.device):
+                generator(run.encode(batch), batch.masks, batch.z, batch.labels)
     return generator.eval()
 
 
@@ -55,7 +55,8 @@ def distance_to_raw(run: "Run", generator: Generator, batches: int = 8) -> float
     """Mean absolute difference, range [-1, 1], of a generator's images to the raw one's, both evaluating."""
     raw, generator, total = deepcopy(run.generator).eval(), deepcopy(generator).eval(), 0.0
     for i in range(batches):
-        batch = run.sampler.draw(-1_000_001 - i)
-        inputs = (run.encode(batch), batch.masks, batch.z, batch.labels)
-        total += float(mean_over_ranks((generator(*inputs) - raw(*inputs)).abs().mean()))
+        for batch in run.sampler.draw(-1_000_001 - i).split(run.parts):
+            inputs = (run.encode(batch), batch.masks, batch.z, batch.labels)
+            away = (generator(*inputs) - raw(*inputs)).abs().mean()
+            total += float(mean_over_ranks(away)) / run.parts
     return total / batches

@@ -111,7 +111,7 @@ def part(made: Made) -> Tensor:
 
     Of a quarter of the references at most, the first that are composed: a few more are not looked at.
     """
-    batch, rows = made.batch, made.batch.parts
+    batch, rows = made.batch, made.batch.looked_at
     composed = batch.composed.flatten(1).any(1).float()  # (B/2,)
     others = batch.of_another_pair(batch.references)
     if not len(rows):  # the quarter lies in other ranks

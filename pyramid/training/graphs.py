@@ -2,9 +2,11 @@
 
 A step is some five thousand kernels, most of them small: a fast card is done with one before Python has asked for the
 next. A graph asks for all of them at once. Each set of terms that a step can have (with R1 or without, before LATE and
-after) has a recording of its own. What changes from step to step lies at fixed places on the device: the draw, the
-learning rates and how far the terms of LATE have come in. Where several processes share a run there is no recording:
-`DistributedDataParallel` sends a gradient on from within the backward pass, while the rest is being computed.
+after) has a recording of its own; one is played at a time, so that all lie in one pool of memory. What changes from
+step to step lies at fixed places on the device: the draw, the learning rates and how far the terms of LATE have come
+in. A step that fills half of the card is not recorded: there the kernels are large. Where several processes share a
+run there is no recording: `DistributedDataParallel` sends a gradient on from within the backward pass, while the rest
+is being computed.
 """
 
 from collections import Counter
@@ -22,7 +24,8 @@ from pyramid.training import objective
 from pyramid.training.sampling import Batch
 
 if TYPE_CHECKING:
-    from pyramid.training.loop import Learned, Run
+    from pyramid.training.loop import Run
+    from pyramid.training.step import Learned
 
 WARM_UP = 3  # steps without a graph before one is recorded, for libraries to choose and allocate
 T = TypeVar("T")
@@ -34,9 +37,10 @@ class Recorder:
     def __init__(self, run: "Run"):
         self.run = run
         self.drawing, self.working = torch.cuda.Stream(run.device), torch.cuda.Stream(run.device)
+        self.pool = torch.cuda.graph_pool_handle()
         self.late = torch.zeros((), device=run.device)
         self.batch: Batch | None = None
-        self.recordings: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, Learned]] = {}
+        self.recordings: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, list[Learned]]] = {}
         self.warmed: Counter[tuple[str, ...]] = Counter()
 
     def draw(self, step: int) -> Batch:
@@ -52,22 +56,29 @@ class Recorder:
         self.drawing.wait_stream(now)  # the next draw may take the same memory
         return self.batch
 
-    def learn(self, batch: Batch, weight: objective.Weights) -> "Learned":
+    def learn(self, batch: Batch, weight: objective.Weights) -> "list[Learned]":
         """`Run.learn` on the batch of `draw`: played back, or the first few times as it is."""
         run = self.run
         self.late.fill_(objective.ramp(run.preset, run.images_seen))
         key = tuple(name for name, value in weight.items() if np.any(value))
         if key not in self.recordings:
-            if self.warmed[key] < WARM_UP:
+            if self.warmed[key] < WARM_UP or not self._has_room():
                 self.warmed[key] += 1
                 return self._aside(lambda: run.learn(batch, weight, weights_on(run.device, run.preset, self.late)))
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self.working):
+            with torch.cuda.graph(graph, self.pool, self.working):
                 learned = run.learn(batch, weight, weights_on(run.device, run.preset, self.late))
             self.recordings[key] = graph, learned
         graph, learned = self.recordings[key]
         graph.replay()
         return learned
+
+    def _has_room(self) -> bool:
+        """Whether a recording, which keeps a step's memory to itself, leaves as much for the steps without one."""
+        if self.recordings:
+            return True
+        _, memory = torch.cuda.mem_get_info(self.run.device)
+        return 2 * torch.cuda.max_memory_allocated(self.run.device) < 0.9 * memory
 
     def _aside(self, work: Callable[[], T]) -> T:
         """Work on the stream that records: autograd wants its nodes to stay on one."""

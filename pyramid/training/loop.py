@@ -9,7 +9,7 @@ same weights, bit for bit, as one never stopped. Several processes may share a r
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -31,18 +31,17 @@ from pyramid.model import Release, open_release
 from pyramid.presets import Preset, from_dict
 from pyramid.training import health, objective, ranks
 from pyramid.training.averaging import update_average
-from pyramid.training.extras import Made
 from pyramid.training.graphs import Recorder
-from pyramid.training.objective import compute, discriminator_terms, extra_terms, paper_terms, total
+from pyramid.training.objective import total
 from pyramid.training.record import Metrics, append_line, forget_after, save_samples, save_snapshot
 from pyramid.training.sampling import Batch, Sampler
+from pyramid.training.step import Learned, learn_in_parts, learn_whole
 
 BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of the metrics file
 SAVE_MINUTES = 4.0  # between checkpoints and sheets of samples, unless told
 SNAPSHOTS = 8  # generators kept over the preset's images, evenly
 CHECKPOINT = "checkpoint.pt"
-Learned = tuple[Batch, Tensor, objective.Scores, dict[str, dict[str, Tensor]]]  # what a step leaves for the metrics
 
 
 class Run:
@@ -55,7 +54,7 @@ class Run:
         than share the preset's batch.
         """
         ranks.check(preset)
-        self.preset, self.photos, self.seed, self.step_count = preset, photos, seed, 0
+        self.preset, self.photos, self.seed, self.step_count, self.parts = preset, photos, seed, 0, 1
         self.device = device = photos.device
         if classifier.image_size != preset.image_size or classifier.classes != len(photos.classes):
             raise InputError(
@@ -134,40 +133,29 @@ class Run:
         self.scaler.update()
         update_average(self.ema, self.generator, self.preset)
         self.step_count += 1
-        metrics.add(*learned)
+        for part in learned:
+            metrics.add(*part)
 
-    def learn(self, batch: Batch, weight: objective.Weights, on_device: objective.Weights | None = None) -> Learned:
-        """Update both networks on a draw. weight: of each term, 0 to leave it out; the same on the device, if there."""
-        on_device = on_device or weight
-        features = self.encode(batch)
-        with autocast(self.device):
-            fake = self.generator(features, batch.masks, batch.z, batch.labels)  # (B, 3, S, S)
-        seen = objective.look(batch, fake, self.classifier)
+    def learn(
+        self, batch: Batch, weight: objective.Weights, on_device: objective.Weights | None = None
+    ) -> list[Learned]:
+        """Update both networks on a draw. weight: of each term, 0 to leave it out; the same on the device, if there.
 
-        scores = objective.score(self.discriminator, batch, seen.detach(), weight)
-        terms = compute(discriminator_terms(self.preset, self.discriminator, batch, seen, scores), weight)
-        self.update(self.discriminator, terms, on_device)
+        Returns what each part of the batch leaves for the metrics.
+        """
+        way = learn_whole if self.parts == 1 else learn_in_parts
+        return way(self, batch, weight, on_device or weight)
 
-        self.discriminator.requires_grad_(False)
-        made = Made(
-            self.preset, batch, fake, objective.wanted(batch, seen, features), seen.fake_features,
-            self.classifier, self.generator, self.gallery, self.gallery_labels,
-        )  # fmt: skip
-        scores_now = objective.score_fakes(self.discriminator, batch, seen, weight)
-        terms_now = compute(paper_terms(made, scores_now) | extra_terms(made), weight)
-        self.update(self.generator, terms_now, on_device)
-        self.discriminator.requires_grad_(True)
-        return batch, fake, scores, {"discriminator": terms, "generator": terms_now}
-
-    def update(self, network: nn.Module, values: dict[str, Tensor], weight: objective.Weights) -> None:
-        """Step along the gradient of the weighted sum of the terms."""
-        if not values:  # nothing to learn from, as without an adversary
-            return
+    def update(self, network: nn.Module, parts: Iterable[dict[str, Tensor]], weight: objective.Weights) -> None:
+        """Step along the gradient of the weighted sum of the terms, its mean over the parts of the batch."""
         optimiser = self.optimisers[network]
         optimiser.param_groups[0]["lr"] = self.rates[network]
         optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(self.averaging[network](total(values, weight))).backward()
-        self.scaler.step(optimiser)
+        for values in parts:
+            if values:  # without an adversary there is nothing to learn from
+                self.scaler.scale(self.averaging[network](total(values, weight) / self.parts)).backward()
+        if any(p.grad is not None for p in network.parameters()):
+            self.scaler.step(optimiser)
 
     def state(self) -> dict:
         """Everything needed to go on."""

@@ -6,7 +6,7 @@ Where several processes share a batch, each draws the numbers of all its rows an
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 
 import torch
@@ -21,12 +21,13 @@ from pyramid.training import ranks
 
 CLOSED, SEVERAL = len(LEVELS), len(LEVELS) + 1
 DRAW_NAMES = (*LEVELS, "closed", "several")  # what `Batch.level` counts
+OF_BOTH_Z = ("masks", "labels", "judged", "z")  # what of a batch has a row for each image, not each reference
 OTHERS = 1024  # photographs among which a reference must be found, for the retrieval term
 
 
 @dataclass
 class MaskDraw:
-    """Masks of B references. Tensors of length B except `masks` and `parts`."""
+    """Masks of B references. Tensors of length B except `masks` and `looked_at`."""
 
     masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
     level: Tensor  # int64: index of the drawn level in DRAW_NAMES
@@ -34,7 +35,7 @@ class MaskDraw:
     relabelled: Tensor  # bool: generate under a label other than the reference's
     composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
     region: Tensor  # bool: finer levels are open in a part of the image alone (type 2)
-    parts: Tensor  # int64: rows whose composed part is looked at by itself, see `extras.part`
+    looked_at: Tensor  # int64: rows whose composed part is looked at by itself, see `extras.part`
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Batch:
     alone: Tensor  # (B/2,) bool: the drawn level is the only one that is open
     composed: Tensor  # (B/2, 1, S, S): 1 where the features of another pair come in, at the drawn level
     region: Tensor  # (B/2,) bool: finer levels are open in a part of the image alone
-    parts: Tensor  # int64, some of 0 … B/2 - 1: references whose composed part is looked at by itself
+    looked_at: Tensor  # int64, some of 0 … B/2 - 1: references whose composed part is looked at by itself
     relabelled: Tensor  # (B/2,) bool: under a label other than the reference's
     labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
     judged: Tensor  # (B,): what the discriminator is told; of a composition, the background's
@@ -83,9 +84,37 @@ class Batch:
         """For each reference the one of the neighbouring pair, mostly of another class: (B/2, …) -> (B/2, …)."""
         return torch.cat([ranks.of_rank_before(x[-2:]), x[:-2]])
 
+    def split(self, parts: int) -> "list[Batch]":
+        """The batch in parts of as many references, each of whole pairs with both z, and each with its own quarter
+        that is looked at; `others` stays whole.
+        """
+        if parts == 1:
+            return [self]
+
+        def cut(name: str, value):
+            if isinstance(value, dict):
+                tables = zip(*(cut(name, v) for v in value.values()), strict=True)
+                return [dict(zip(value, table, strict=True)) for table in tables]
+            if isinstance(value, tuple):
+                return list(zip(*(cut(name, v) for v in value), strict=True))
+            if name == "others":
+                return [value] * parts
+            if name == "looked_at":
+                return [first_quarter(composed.flatten(1).any(1)) for composed in self.composed.chunk(parts)]
+            if name in OF_BOTH_Z:
+                return [
+                    torch.cat(halves) for halves in zip(*(v.chunk(parts) for v in self.split_z(value)), strict=True)
+                ]
+            return value.chunk(parts)
+
+        columns = {f.name: cut(f.name, getattr(self, f.name)) for f in fields(self)}
+        return [Batch(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
 
 class Sampler:
-    """Draws the steps' batches from photographs."""
+    """Draws the steps' batches from photographs. `parts`: in how many a step goes through its batch."""
+
+    parts = 1
 
     def __init__(self, photos: Labelled, preset: Preset, z_size: int, seed: int):
         self.photos, self.preset, self.z_size, self.seed = photos, preset, z_size, seed
@@ -108,7 +137,8 @@ class Sampler:
         relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
         part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
-        another = self.labels[rows].roll(2)[own].to(device)  # as `Batch.of_another_pair`, without asking the others
+        # as `Batch.of_another_pair` in each part, without asking other processes
+        another = self.labels[rows].unflatten(0, (self.parts, -1)).roll(2, 1).flatten()[own].to(device)
         labels = torch.where(part, another, judged)
         z = torch.randn(2 * half, self.z_size, generator=random).unflatten(0, (2, half))[:, own]
         reach = int(p.image_size * p.shift)
@@ -123,7 +153,7 @@ class Sampler:
             alone=drawn.alone,
             composed=drawn.composed,
             region=drawn.region,
-            parts=drawn.parts,
+            looked_at=drawn.looked_at,
             relabelled=relabelled,
             labels=Batch.both_z(labels),
             judged=Batch.both_z(judged),
@@ -206,15 +236,21 @@ def draw_masks(
         relabelled=relabelled[own].to(device),
         composed=(1 - open_part) * compose[own].to(device).view(-1, 1, 1, 1),
         region=is_region[own].to(device),
-        parts=_first_quarter(compose, own).to(device),
+        looked_at=_own_of(first_quarter(compose), own, batch).to(device),
     )
 
 
-def _first_quarter(composed: Tensor, own: slice) -> Tensor:
-    """The first rows that are composed, then others: of all B a quarter, and of these `own`, counted from its start."""
-    quarter = -(-len(composed) // 4)  # always as many, for a CUDA graph
-    rows = composed.float().argsort(descending=True, stable=True)[:quarter]
-    start, stop, _ = own.indices(len(composed))
+def first_quarter(composed: Tensor) -> Tensor:
+    """The first rows that are composed, then others: a quarter of all, always as many, for a CUDA graph.
+
+    composed: bool (B,). Returns int64 (B / 4,), rounded up.
+    """
+    return composed.float().argsort(descending=True, stable=True)[: -(-len(composed) // 4)]
+
+
+def _own_of(rows: Tensor, own: slice, count: int) -> Tensor:
+    """Those of `rows`, numbers below `count`, that lie in `own`, counted from its start."""
+    start, stop, _ = own.indices(count)
     return rows[(rows >= start) & (rows < stop)] - start
 
 

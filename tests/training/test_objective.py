@@ -59,7 +59,7 @@ def test_references_are_scored_under_their_labels_and_images_under_those_they_ar
 def test_the_discriminator_sends_nothing_back_to_the_generator():
     """What a step gives each network to learn from, and whether its gradient reaches the generator's weights."""
     run, given = tiny_run(), {}
-    run.update = lambda network, values, weight: given.update({network: values})
+    run.update = lambda network, values, weight: given.update({network: values[0]})
     run.step(SimpleNamespace(add=lambda *_: None))
     for network, reaches in ((run.discriminator, False), (run.generator, True)):
         for name in ("adversarial", "heads"):

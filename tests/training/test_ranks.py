@@ -25,6 +25,7 @@ from pyramid.training import Run, loop, objective, ranks, train
 from pyramid.training.averaging import averaged_generator, distance_to_raw
 from pyramid.training.record import Metrics
 from pyramid.training.sampling import Batch, Sampler
+from pyramid.training.step import economise
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = """
@@ -95,6 +96,9 @@ def compute(out: str) -> None:
     with ranks.together():
         base = tiny_run()
         single = gradients(Run(still, base.photos, base.classifier, 0))
+        thrifty = Run(still, base.photos, base.classifier, 0)
+        economise(thrifty, recompute=True)
+        recomputed = gradients(thrifty)
         torch.set_default_dtype(torch.float64)
         torch.Tensor.float = torch.Tensor.double
         base = tiny_run()
@@ -105,6 +109,7 @@ def compute(out: str) -> None:
         averaged = averaged_generator(run, 3)
         result = {
             "single": single,
+            "recomputed": recomputed,
             "double": double,
             "networks": [run.generator.state_dict(), run.discriminator.state_dict(), averaged.state_dict()],
             "line": metrics.line(),
@@ -128,6 +133,8 @@ def test_two_processes_compute_what_one_computes(tmp_path):
         a, b = (result[precision][network] for result in (one, two))  # (5, weights)
         return (a - b).norm(dim=1) / a.norm(dim=1)  # (5,)
 
+    for result in (one, two):  # sums over the ranks are taken again, and come out the same
+        assert all(torch.equal(result["recomputed"][name], gradient) for name, gradient in result["single"].items())
     assert away("double", "generator").max() < 1e-10 and away("double", "discriminator").max() < 1e-10
     assert away("single", "discriminator").max() < 1e-5
     assert away("single", "generator").min() < 1e-5 and away("single", "generator").max() < 5e-3
@@ -158,9 +165,10 @@ def test_the_ranks_draws_are_the_draw_of_one(monkeypatch):
     for step, batch in enumerate(whole):
         parts = [share[step] for share in shares]
         assert all(torch.equal(*Batch.of_one_class(part.real_labels)) for part in parts)
-        for field in {f.name for f in fields(Batch)} - {"masks", "shift", "others", "parts", "labels", "judged", "z"}:
+        by_z = ("labels", "judged", "z")
+        for field in {f.name for f in fields(Batch)} - {"masks", "shift", "others", "looked_at", *by_z}:
             assert torch.equal(torch.cat([getattr(part, field) for part in parts]), getattr(batch, field)), field
-        for field in ("labels", "judged", "z"):
+        for field in by_z:
             of_each_z = zip(*(Batch.split_z(getattr(part, field)) for part in parts), strict=True)
             assert torch.equal(torch.cat([torch.cat(rows) for rows in of_each_z]), getattr(batch, field)), field
         for name, mask in batch.masks.items():
@@ -170,7 +178,7 @@ def test_the_ranks_draws_are_the_draw_of_one(monkeypatch):
             assert torch.equal(torch.cat([part.shift[i] for part in parts]), moved)
         assert all(torch.equal(part.others, batch.others) for part in parts)
         composed = batch.composed.flatten(1).any(1).nonzero().flatten().tolist()
-        found = sorted(4 * rank + row for rank, part in enumerate(parts) for row in part.parts.tolist())
+        found = sorted(4 * rank + row for rank, part in enumerate(parts) for row in part.looked_at.tolist())
         assert len(found) == 3 and set(composed[:3]) <= set(found)
         looked_at += len(composed) > 3
     assert looked_at  # a draw with more parts than are looked at
@@ -180,6 +188,13 @@ def test_a_batch_is_shared_in_whole_pairs(monkeypatch):
     monkeypatch.setattr(ranks, "ranks", lambda: 3)
     with pytest.raises(InputError, match="3 processes cannot share the 8 images of a step of tiny32"):
         tiny_run()
+
+
+def test_shared_batches_are_not_cut_again(monkeypatch):
+    run = tiny_run()
+    monkeypatch.setattr(ranks, "ranks", lambda: 2)
+    with pytest.raises(InputError, match="The 2 processes share the batch already.*leave --parts out"):
+        economise(run, parts=2)
 
 
 def go_on(folder: str, *stops: str) -> None:
