@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from pyramid.errors import InputError
 
@@ -53,11 +53,18 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
 
-@cache
 def constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
-    """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy."""
-    with _disable_current_modes():  # else a dry run (`measure.scale`) would leave numbers without content behind
-        return torch.tensor(values, device=device)
+    """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy.
+
+    Where tensors have no content (`measure.scale`), it is made anew and not kept.
+    """
+    real = _get_current_dispatch_mode() is None
+    return _constant(values, device) if real else torch.tensor(values, device=device)
+
+
+@cache
+def _constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)
 
 
 def random_from(seed: int) -> torch.Generator:
