@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from pyramid.errors import InputError
 
@@ -81,11 +81,18 @@ def mean_over_ranks(x: Tensor) -> Tensor:
     return _MeanOverRanks.apply(x) if ranks() > 1 else x
 
 
-@cache
 def constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
-    """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy."""
-    with _disable_current_modes():  # else a dry run (`measure.scale`) would leave numbers without content behind
-        return torch.tensor(values, device=device)
+    """Fixed numbers as a float32 tensor that lies on a device once and for all: a graphics card waits for a copy.
+
+    Where tensors have no content (`measure.scale`), it is made anew and not kept.
+    """
+    real = _get_current_dispatch_mode() is None
+    return _constant(values, device) if real else torch.tensor(values, device=device)
+
+
+@cache
+def _constant(values: float | tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)
 
 
 def random_from(seed: int) -> torch.Generator:
