@@ -2,11 +2,10 @@
 
 A step is some five thousand kernels, most of them small: a fast card is done with one before Python has asked for the
 next. A graph asks for all of them at once. Each set of terms that a step can have (with R1 or without, before LATE and
-after) has a recording of its own; one is played at a time, so that all lie in one pool of memory. What changes from
-step to step lies at fixed places on the device: the draw, the learning rates and how far the terms of LATE have come
-in. A step that fills half of the card is not recorded: there the kernels are large. Where several processes share a
-run there is no recording: `DistributedDataParallel` sends a gradient on from within the backward pass, while the rest
-is being computed.
+after) has a recording of its own, where the card has room for it: a step that fills half of a card has large kernels
+and needs none. What changes from step to step lies at fixed places on the device: the draw, the learning rates and how
+far the terms of LATE have come in. Where several processes share a run there is no recording:
+`DistributedDataParallel` sends a gradient on from within the backward pass, while the rest is being computed.
 """
 
 from collections import Counter
@@ -37,7 +36,6 @@ class Recorder:
     def __init__(self, run: "Run"):
         self.run = run
         self.drawing, self.working = torch.cuda.Stream(run.device), torch.cuda.Stream(run.device)
-        self.pool = torch.cuda.graph_pool_handle()
         self.late = torch.zeros((), device=run.device)
         self.batch: Batch | None = None
         self.recordings: dict[tuple[str, ...], tuple[torch.cuda.CUDAGraph, list[Learned]]] = {}
@@ -66,7 +64,7 @@ class Recorder:
                 self.warmed[key] += 1
                 return self._aside(lambda: run.learn(batch, weight, weights_on(run.device, run.preset, self.late)))
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, self.pool, self.working):
+            with torch.cuda.graph(graph, stream=self.working):
                 learned = run.learn(batch, weight, weights_on(run.device, run.preset, self.late))
             self.recordings[key] = graph, learned
         graph, learned = self.recordings[key]
@@ -74,11 +72,9 @@ class Recorder:
         return learned
 
     def _has_room(self) -> bool:
-        """Whether a recording, which keeps a step's memory to itself, leaves as much for the steps without one."""
-        if self.recordings:
-            return True
-        _, memory = torch.cuda.mem_get_info(self.run.device)
-        return 2 * torch.cuda.max_memory_allocated(self.run.device) < 0.9 * memory
+        """Whether what is free holds a step once more: a recording keeps its memory to itself."""
+        free, _ = torch.cuda.mem_get_info(self.run.device)
+        return torch.cuda.max_memory_allocated(self.run.device) < 0.9 * free
 
     def _aside(self, work: Callable[[], T]) -> T:
         """Work on the stream that records: autograd wants its nodes to stay on one."""
