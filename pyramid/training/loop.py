@@ -192,7 +192,7 @@ class Run:
             raise InputError(
                 f"The run in this folder has another {' and '.join(other)}; give another folder with --out."
             )
-        ranks.check_number(state.get("processes", 1))
+        ranks.check_number(state["processes"])
         parts = {"generator": self.generator, "discriminator": self.discriminator, "ema": self.ema}
         try:
             for name, part in parts.items():
@@ -269,8 +269,7 @@ def train(
     first = ranks.first()
     with locked(folder) if first else nullcontext():
         if (folder / CHECKPOINT).is_file():
-            keys = tuple(run.state().keys() - {"processes"})  # which a run of one process need not tell
-            run.resume(load_state(folder / CHECKPOINT, keys))
+            run.resume(load_state(folder / CHECKPOINT, tuple(run.state())))
         ranks.check_step(run.step_count)
         if first:
             forget_after(folder, run.step_count)
