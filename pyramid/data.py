@@ -257,10 +257,11 @@ class Photos(Labelled):
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the images, their labels and the names of these: what a run or a cache was made of."""
+        """A hash of images, labels with their names, and attributes: what a run or a cache was made of."""
         content = hashlib.sha256("\0".join(self.classes).encode("utf-8", "surrogatepass"))
-        for values in (self.images, self.labels):
-            content.update(np.ascontiguousarray(values.cpu().numpy()).data)
+        for values in (self.images, self.labels, self.attributes):
+            if values is not None:
+                content.update(np.ascontiguousarray(values.cpu().numpy()).data)
         return content.hexdigest()[:16]
 
 

@@ -226,7 +226,7 @@ PRESETS = {
     )
 }
 #: the networks and the training of scenes64, in the world with people
-PRESETS["people64"] = replace(PRESETS["scenes64"], name="people64", data="people")
+PRESETS["people64"] = replace(PRESETS["scenes64"], name="people64", data="people", images=150_000)
 
 
 #: the terms of the objective: losses.py has the paper's, training/extras.py ours

@@ -11,9 +11,9 @@ import pyramid
 from pyramid import checkpoints, masks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
-from pyramid.measure import baselines, comparison, uses
+from pyramid.measure import baselines, comparison, people, uses
 from pyramid.model import open_release
-from pyramid.scenes import render
+from pyramid.scenes import PEOPLED, render
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTE = 10**6
@@ -33,8 +33,9 @@ def model(request):
 
 def references(model, count: int = 10) -> torch.Tensor:
     """Pictures of the model's world that it has never seen."""
-    if model.preset.data == "scenes":
-        pixels = [render(1_000_000 + i, model.image_size).image for i in range(count)]
+    if model.preset.data:
+        peopled = model.preset.data in PEOPLED
+        pixels = [render(1_000_000 + i, model.image_size, people=peopled).image for i in range(count)]
         return pyramid.data.from_bytes(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
     paths = pyramid.sample_photographs()[:: 100 // count]
     return torch.cat([pyramid.open_image(path, model.image_size) for path in paths])
@@ -126,9 +127,22 @@ def test_metrics_of_the_card_stand_in_the_docs(model):
         ("photos64-baselines", baselines),
         ("photos64-applications", uses),
         ("scenes64-applications", uses),
+        ("people64-people", people),
+        ("people64-untold-people", people),
     ],
 )
 def test_saved_measurements_stand_in_the_docs(name, measured):
     saved = json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text(encoding="utf-8"))
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert all(line in results for line in measured.markdown_table(saved).splitlines())
+
+
+def test_people_outlive_other_things_where_the_classifier_was_told_of_them_and_only_there():
+    """What notebook 15 says of the saved measurements, to the ends of their 95 % intervals."""
+    files = ("people64-people", "people64-untold-people")
+    told, untold = (json.loads((ROOT / "data" / "runs" / f"{name}.json").read_text())["rows"] for name in files)
+    for level in ("conv4", "conv5", "fc7"):
+        (_, low, _), (_, _, others) = (told[level][group]["kept"] for group in people.GROUPS)
+        assert low > max(0.3, others, untold[level]["people"]["kept"][2]), level
+        assert untold[level]["people"]["kept"][2] < 0.2 and others < 0.4, level
+    assert min(told[level]["people"]["kept"][1] for level in ("conv1", "conv2", "conv3")) > 0.6

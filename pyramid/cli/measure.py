@@ -103,8 +103,10 @@ def applications(args: argparse.Namespace) -> None:
 
 
 def people(args: argparse.Namespace) -> None:
-    result = crowds.measure(load(args.model), RANGES["people-test"][: args.images], args.seed)
-    save_measured(args, "people", result, crowds.markdown_table(result))
+    model, numbers = load(args.model), RANGES["people-test"][: args.images]
+    result = crowds.measure(model, numbers, args.seed)
+    figure = figures.plot_grid(crowds.examples(model, numbers, args.seed), figures.pyramid_titles())
+    save_measured(args, "people", result, crowds.markdown_table(result), figure)
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -192,7 +194,7 @@ def add_commands(add) -> None:
     most = len(RANGES["people-test"])
     c.add_argument("--images", type=between(1, most), default=1000, help=f"scenes, at most {most:,} (default: 1,000)")
     c.add_argument("--seed", type=seed, default=0, help="of z (default: 0)")
-    c.add_argument("--out", help="JSON file to write, beside it .md (default: outputs/<model>-people.json)")
+    c.add_argument("--out", help="JSON file to write, beside it .md and .png (default: outputs/<model>-people.json)")
 
     c = add(compare, "one pass of the generator against inversion by optimisation")
     c.add_argument("--levels", default="conv1,conv3,conv4,fc7", help="with commas (default: %(default)s)")

@@ -34,7 +34,7 @@ from pyramid.measure.materials import CLEAR_SHARE, MaterialReader, material_shar
 from pyramid.measure.metrics import bootstrap_interval
 from pyramid.measure.tables import markdown
 from pyramid.model import SemanticPyramid
-from pyramid.scenes import LABELS, RANGES, Scene, paint, plan, without_figures
+from pyramid.scenes import LABELS, MATERIALS, RANGES, Scene, paint, plan, without_figures
 
 OTHERS = ("sail", "umbrella", "cactus", "house")  # small things that stand alone
 GROUPS = ("people", "others")
@@ -45,6 +45,7 @@ STRATA = 2 * STEPS
 READ_SCENES = RANGES["people"][:2000]  # training scenes that the reader is fitted to
 BATCH = 25
 ORIGINAL = "the scenes themselves"
+EXAMPLES, LOOKED_AT = 6, 100  # rows of the picture; scenes that they are chosen from
 
 Reader = Callable[[Tensor], Tensor]  # images (B, 3, S, S) in [-1, 1] -> material of each cell, int64 (B, side, side)
 Sample = Callable[[str, Tensor, Tensor, int], Tensor]  # level, images, labels (B,), number of the first -> images
@@ -179,6 +180,21 @@ def measure(model: SemanticPyramid, numbers: Sequence[int], seed: int = 0, progr
     result = survival(reader, sample, numbers, model.image_size, progress=progress)
     result["settings"] |= {"seed": seed, "fitted": len(READ_SCENES)}
     return result
+
+
+def examples(model: SemanticPyramid, numbers: Sequence[int], seed: int = 0) -> Tensor:
+    """The scenes, of those among LOOKED_AT that are not at night, in which people take most of the picture.
+
+    With what each level makes of them: (EXAMPLES, 1 + 7, 3, S, S) in [-1, 1], fewer rows where there are fewer scenes.
+    """
+    plans = [plan(number, people=True) for number in numbers[:LOOKED_AT]]
+    scenes = [paint(p, model.image_size) for p in plans if p.time != "night"]
+    person = MATERIALS.index("person")
+    chosen = sorted(scenes, key=lambda scene: -(scene.materials == person).mean())[:EXAMPLES]
+    references, labels = pictures(chosen), torch.tensor([LABELS.index(scene.label) for scene in chosen])
+    features = model.features(references)
+    columns = [model.generate(features, masks.level(name), labels, seed=seed) for name in LEVELS]
+    return torch.stack([references, *columns], 1)
 
 
 def markdown_table(result: dict) -> str:

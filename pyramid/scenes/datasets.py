@@ -17,8 +17,11 @@ from pyramid.scenes.scene import Scene, render
 from pyramid.scenes.streaming import Streamed
 
 TRAINING, TEST = range(12_000), range(1_000_000, 1_003_000)
-RANGES = {"scenes": TRAINING, "scenes-test": TEST, "people": TRAINING, "people-test": TEST}  # their scenes' numbers
-PEOPLED = ("people", "people-test")  # the same landscapes, with people in six of ten
+UNTOLD = "-untold"  # at the end of a name: the same pictures, whose attributes do not tell of people
+RANGES = {  # numbers of their scenes
+    "scenes": TRAINING, "scenes-test": TEST, "people": TRAINING, "people-untold": TRAINING, "people-test": TEST,
+}  # fmt: skip
+PEOPLED = ("people", "people-untold", "people-test")  # the same landscapes, with people in six of ten
 
 
 def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
@@ -26,10 +29,13 @@ def load_scenes(name: str, size: int, progress: bool = True) -> Photos:
 
     Fixed ranges of scene numbers of seed 0 (`RANGES`); of the former every tenth counts as held out. Beside
     its label every scene has attributes: its hour, one of three, and the share of each material; those of "people"
-    two more, the share that is people and whether there are any. Drawn once and cached in data/cache.
-    Raises InputError for a size that scenes are not drawn at.
+    two more, the share that is people and whether there are any; "people-untold" is "people" without these two.
+    Drawn once and cached in data/cache. Raises InputError for a size that scenes are not drawn at.
     """
-    arrays = cached(f"{name}-{size}-{_fingerprint()}", lambda: _draw(name, size, progress))
+    drawn = name.removesuffix(UNTOLD)
+    arrays = cached(f"{drawn}-{size}-{_fingerprint()}", lambda: _draw(drawn, size, progress))
+    if name.endswith(UNTOLD):
+        arrays = arrays | {"attributes": arrays["attributes"][:, :-2]}
     return Photos(**{key: torch.from_numpy(a) for key, a in arrays.items()}, classes=LABELS)
 
 

@@ -7,6 +7,7 @@ import torch
 from pyramid.errors import InputError
 from pyramid.measure import people
 from pyramid.measure.materials import material_shares, pictures
+from pyramid.model import load
 from pyramid.scenes import MATERIALS, Scene, paint, plan, without_figures
 
 SAND, BUILT, CROP, PERSON = (MATERIALS.index(name) for name in ("sand", "built", "crop", "person"))
@@ -93,6 +94,17 @@ def test_what_a_level_loses_is_seen(world, monkeypatch):
     result["settings"] |= {"seed": 0, "fitted": 2000}
     table = people.markdown_table(result)
     assert "| `conv1` | " in table and "100% (100% to 100%)" in table and "50 scenes at 64 px" in table
+
+
+def test_the_picture_has_the_scenes_with_most_people_first(monkeypatch):
+    monkeypatch.setattr(people, "EXAMPLES", 3)
+    rows = people.examples(load("scenes64", "cpu"), NUMBERS)
+    scenes = [paint(plan(number, people=True), 64) for number in NUMBERS]
+    shares = [(scene.materials == PERSON).mean() * (scene.time != "night") for scene in scenes]
+    most = [scenes[i] for i in np.argsort(shares)[::-1][:3]]
+    assert rows.shape == (3, 8, 3, 64, 64) and torch.equal(rows[:, 0], pictures(most))
+    off = (rows - rows[:, :1]).abs().mean((0, 2, 3, 4))
+    assert 0 < off[1] < off[4] < off[7]  # conv1, conv4, fc8
 
 
 def test_a_model_of_other_labels_is_refused(tiny_model):

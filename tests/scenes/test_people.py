@@ -146,9 +146,10 @@ def test_an_emptied_landscape_has_nothing_standing_in_it(plans, peopled):
 def test_datasets_with_people_tell_of_them(tmp_path, monkeypatch):
     """The same landscapes, with two more attributes: the share that is people, and whether there are any."""
     monkeypatch.setattr("pyramid.data.CACHE", tmp_path)
-    for name in ("scenes", "people"):
+    names = ("scenes", "people", "people-untold")
+    for name in names:
         monkeypatch.setitem(scenes.RANGES, name, range(20))
-    plain, told = (scenes.load_photos(name, 32, progress=False) for name in ("scenes", "people"))
+    plain, told, untold = (scenes.load_photos(name, 32, progress=False) for name in names)
     assert plain.attributes.shape == (20, 12) and told.attributes.shape == (20, 14)
     assert (plain.labels == told.labels).all() and (plain.attributes[:, :3] == told.attributes[:, :3]).all()
     shares = [(scenes.render(n, 32, people=True).materials == PERSON).mean() for n in range(20)]
@@ -156,3 +157,5 @@ def test_datasets_with_people_tell_of_them(tmp_path, monkeypatch):
     assert told.attributes[:, 13].tolist() == [float(share > 0) for share in shares]
     assert told.attributes[:, 3:13].sum(1).numpy() == pytest.approx(np.ones(20), abs=1e-5)
     assert 0 < told.attributes[:, 13].mean() < 1
+    assert (untold.images == told.images).all() and (untold.attributes == told.attributes[:, :12]).all()
+    assert len({plain.fingerprint, told.fingerprint, untold.fingerprint}) == 3  # each has a classifier of its own
