@@ -83,7 +83,7 @@ def test_gradients_of_the_parts_are_those_of_the_whole(parts, monkeypatch):
     one, other = gradients(whole), gradients(cut)
     assert one.keys() == other.keys() and len(one) > 100
     for name, gradient in one.items():
-        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max() + 1e-3))
+        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max() + 1e-3))
 
 
 def test_with_its_batch_norms_at_work_a_part_has_its_own_mean():
@@ -194,4 +194,5 @@ def test_compiled_networks_compute_the_same(monkeypatch):
         one, other = gradients(plain), gradients(fused)
     assert one.keys() == other.keys()
     for name, gradient in one.items():
-        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-3 * float(gradient.abs().max() + 1e-3))
+        floor = 1e-6  # below it a gradient of single precision is rounding
+        torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()) + floor)
