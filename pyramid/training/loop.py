@@ -40,7 +40,8 @@ from pyramid.training.step import Learned, learn_in_parts, learn_whole
 BETAS = (0.0, 0.99)
 REPORT_EVERY = 50  # steps between lines of the metrics file
 SAVE_MINUTES = 4.0  # between checkpoints and sheets of samples, unless told
-SNAPSHOTS = 8  # generators kept over the preset's images, evenly
+#: shares of the preset's images after which the averaged generator is kept: at first at every doubling, then evenly
+SNAPSHOTS = (1 / 64, 1 / 32, 1 / 16, *(k / 8 for k in range(1, 9)))
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -255,8 +256,8 @@ def train(
     """Train until the preset's images or a budget are spent, Ctrl-C or SIGTERM; resumes the checkpoint in `folder`.
 
     Writes into `folder`: checkpoint.pt (atomic, every few minutes and at the end), metrics.jsonl (one
-    object a line), samples-<images>.png, and SNAPSHOTS averaged generators in snapshots/. Where a loss or a weight
-    is no longer finite it raises InputError, and the last checkpoint is as it was.
+    object a line), samples-<images>.png, and averaged generators at the shares of SNAPSHOTS in snapshots/. Where a
+    loss or a weight is no longer finite it raises InputError, and the last checkpoint is as it was.
 
     Args:
         minutes: stop after so many minutes of this call.
@@ -279,7 +280,6 @@ def train(
 def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
     begun = saved = time.monotonic()
     metrics, doctor = Metrics(), health.Watch(run.preset.game)
-    snapshot_every = max(run.preset.images // SNAPSHOTS, run.preset.batch)
     steps = steps or -(-run.preset.images // run.preset.batch)
     total = steps * run.preset.batch
     with (
@@ -301,7 +301,7 @@ def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
                     bar.set_postfix(line["discriminator"])
                     for complaint in doctor.look(line):
                         tqdm.write(f"{run.images_seen:,} images: {complaint}")
-            if run.images_seen % snapshot_every < run.preset.batch:
+            if snapshot_due(run.preset, run.images_seen):
                 _check(run, {})
                 save_snapshot(run, folder)
             if ranks.anyone(time.monotonic() - saved > 60 * save_minutes):
@@ -309,6 +309,11 @@ def _train(run, folder, minutes, steps, progress, save_minutes, watch) -> Run:
                 saved = time.monotonic()
         _save(run, folder, watch)
     return run
+
+
+def snapshot_due(preset: Preset, seen: int) -> bool:
+    """Whether the step that brought a run to `seen` images reached one of SNAPSHOTS."""
+    return any(seen - preset.batch < share * preset.images <= seen for share in SNAPSHOTS)
 
 
 def _head(run: Run, seconds: float) -> dict:

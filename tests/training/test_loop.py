@@ -327,10 +327,10 @@ def test_a_run_that_is_no_longer_finite_stops_and_spares_its_checkpoint(tmp_path
 
 def test_snapshots_are_kept_over_the_run(tmp_path):
     run = tiny_run()
-    run.preset = replace(run.preset, images=64)  # 8 steps, a snapshot after each
-    train(run, tmp_path, steps=3, progress=False)
+    run.preset = replace(run.preset, images=640)  # a 64th, a 32nd, a 16th, an 8th and two: 10, 20, 40, 80, 160
+    train(run, tmp_path, steps=20, progress=False)  # of 8 images
     names = sorted(p.name for p in (tmp_path / "snapshots").iterdir())
-    assert names == ["0000008.safetensors", "0000016.safetensors", "0000024.safetensors"]
+    assert names == [f"{seen:07d}.safetensors" for seen in (16, 24, 40, 80, 160)]
     kept = Generator(run.preset, len(CLASSES))
     load_weights(tmp_path / "snapshots" / names[-1], kept)
     torch.testing.assert_close(kept.to_rgb.weight, run.ema.module.to_rgb.weight, rtol=1e-3, atol=1e-4)
