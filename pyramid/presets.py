@@ -133,7 +133,7 @@ PRESETS = {
             generator_channels=(256, 256, 320, 320, 224, 112, 48),
             discriminator_channels=(96, 192, 288, 320),
             batch=128,
-            images=2_500_000,
+            images=2_000_000,
             retrieval=(0.0, 0.0, 0.0, 0.15, 0.25, 0.25, 0.25),
             # the levels that a photograph is hardest to be told from by are drawn most
             shares=MaskShares(closed=0.06, levels=(0.06, 0.16, 0.17, 0.14, 0.17, 0.13, 0.17)),
