@@ -138,7 +138,7 @@ PRESETS = {
             # the levels that a photograph is hardest to be told from by are drawn most
             shares=MaskShares(closed=0.06, levels=(0.06, 0.16, 0.17, 0.14, 0.17, 0.13, 0.17)),
             ema_half_life=20_000,
-            relabel_strength=0.84,
+            relabel_strength=0.86,
         ),
         Preset(
             "photos128",
