@@ -1,6 +1,7 @@
 """The four uses, on an untrained tiny model: what must hold whatever the weights are."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -108,6 +109,12 @@ def test_place_fills_the_box_with_the_region():
     assert inside[0, 0, 20:44, 36:60].min() > 0.99 and inside[0, 0, :12].max() < 0.01 and inside[..., :28].max() < 0.01
     assert moved[0, :, 20:44, 36:60].min() > 0.99
     assert inside.sum().item() == pytest.approx(32 * 32, rel=0.02)
+
+
+@pytest.mark.parametrize("size, level", [(32, "conv3"), (64, "conv3"), (128, "conv4"), (256, "conv5")])
+def test_a_part_is_composed_where_a_map_has_eight_cells_a_side(size, level):
+    """conv3 halves a picture three times, conv5 five times: 64 / 8, 128 / 16 and 256 / 32 are 8."""
+    assert editing.compose_level(SimpleNamespace(image_size=size)) == level
 
 
 def test_compose_replaces_features_inside_only(model, monkeypatch):

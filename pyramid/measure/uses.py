@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from pyramid import editing, masks
 from pyramid.data import Photos, draw_edges, from_bytes, to_bytes
 from pyramid.errors import InputError
+from pyramid.levels import CONV_LEVELS, depth
 from pyramid.measure.extractors import Extractor
 from pyramid.measure.materials import MaterialReader, cell_materials
 from pyramid.measure.metrics import (
@@ -28,8 +29,7 @@ from pyramid.model import SemanticPyramid
 from pyramid.scenes import RANGES
 
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
-REPAINT_LEVEL = "conv4"
-REIMAGINE_LEVEL = "conv4"
+REPAINT_LEVEL = REIMAGINE_LEVEL = "conv4"
 BATCH = 10
 READ_SCENES = RANGES["scenes"][:2000]  # training scenes that the reader of materials is fitted to
 Metric = tuple[float, float | None, float | None, str]  # value, its interval, the bound it should keep
@@ -146,13 +146,16 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     regions = random_boxes(len(images), model.image_size, torch.Generator().manual_seed(seed))
     made, fronts = compose_each(model, images, labels, regions, seed), images[partners(labels)]
     rest = (torch.where(regions.bool(), 0.0, pictures) for pictures in (made, images, fronts))
+    crop = share(part_seen(model, made, fronts, images, regions))
     return {
-        f"crop at {editing.deepest_map(model)} nearer to the foreground": (
-            *share(part_seen(model, made, fronts, images, regions)),
-            "at least 80 %",
-        ),
+        f"crop at {deepest_map(model)} nearer to the foreground": (*crop, "at least 80 %"),
         "rest nearer to the background": (*share(nearer_to_first(model, *rest)), "at least 95 %"),
     }
+
+
+def deepest_map(model: SemanticPyramid) -> str:
+    """The deepest conv level whose map is at least 4x4: what is in a picture, and roughly where."""
+    return [name for name in CONV_LEVELS if model.image_size // 2 ** (depth(name) + 1) >= 4][-1]
 
 
 def part_seen(model: SemanticPyramid, made: Tensor, fronts: Tensor, backs: Tensor, regions: Tensor) -> Tensor:
@@ -174,7 +177,7 @@ def nearer_to_first(model: SemanticPyramid, made: Tensor, first: Tensor, second:
     """Whether features at the deepest map are nearer to the first's than to the second's, by cosine: (N,) booleans."""
 
     def work(_: int, *pictures: Tensor) -> Tensor:
-        level = editing.deepest_map(model)
+        level = deepest_map(model)
         a, b, c = (F.normalize(model.features(p)[level].flatten(1), dim=1) for p in pictures)
         return ((a * b).sum(1) > (a * c).sum(1)).cpu()
 

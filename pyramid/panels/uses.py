@@ -127,7 +127,7 @@ def compose_panel(model: SemanticPyramid, photographs: list[Path] | None = None)
         ipywidgets.FloatSlider(value=value, min=0.05, max=0.95, step=0.02, description=name)
         for name, value in (("left/right", 0.5), ("up/down", 0.6), ("size", 0.5))
     )
-    level = ipywidgets.Dropdown(options=CONV_LEVELS[1:], value=editing.deepest_map(model), description="level")
+    level = ipywidgets.Dropdown(options=CONV_LEVELS[1:], value=editing.compose_level(model), description="level")
     seed = seed_slider()
 
     def draw() -> bytes:
