@@ -135,7 +135,7 @@ PRESETS = {
             batch=128,
             images=2_000_000,
             retrieval=(0.0, 0.0, 0.0, 0.15, 0.25, 0.25, 0.25),
-            # the levels that a photograph is hardest to be told from by are drawn most
+            # more of conv2, conv3 and conv5, which need it most; conv1 is easy, and fc8 has the label to help
             shares=MaskShares(closed=0.06, levels=(0.06, 0.16, 0.17, 0.14, 0.17, 0.13, 0.17)),
             ema_half_life=20_000,
             relabel_strength=0.86,
