@@ -173,8 +173,12 @@ def compose_level(model: SemanticPyramid) -> str:
     On held-out training photographs a part composed at conv3 of `photos64` was told from its crop in 77 % (72 to 81),
     at conv4, where it has two or three cells a side, in 65 % (60 to 70).
     """
-    large = [name for name in CONV_LEVELS[2:] if model.image_size // 2 ** (depth(name) + 1) >= 8]
-    return large[-1] if large else "conv3"
+    return max(deepest_map(model, 8), "conv3", key=depth)
+
+
+def deepest_map(model: SemanticPyramid, least: int) -> str:
+    """The deepest conv level whose map has at least so many cells a side."""
+    return [name for name in CONV_LEVELS if model.image_size // 2 ** (depth(name) + 1) >= least][-1]
 
 
 def place(foregrounds: Tensor, regions: Tensor, placement: Box | Tensor) -> tuple[Tensor, Tensor]:

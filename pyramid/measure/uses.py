@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 from pyramid import editing, masks
 from pyramid.data import Photos, draw_edges, from_bytes, to_bytes
 from pyramid.errors import InputError
-from pyramid.levels import CONV_LEVELS, depth
 from pyramid.measure.extractors import Extractor
 from pyramid.measure.materials import MaterialReader, cell_materials
 from pyramid.measure.metrics import (
@@ -30,6 +29,7 @@ from pyramid.scenes import RANGES
 
 CLEAR = 8  # pixels from the edge beyond which "outside" begins
 REPAINT_LEVEL = REIMAGINE_LEVEL = "conv4"
+SEEN_CELLS = 4  # a side of the map that says what is in a picture, and roughly where
 BATCH = 10
 READ_SCENES = RANGES["scenes"][:2000]  # training scenes that the reader of materials is fitted to
 Metric = tuple[float, float | None, float | None, str]  # value, its interval, the bound it should keep
@@ -148,14 +148,9 @@ def measure_compose(model: SemanticPyramid, images: Tensor, labels: Tensor, seed
     rest = (torch.where(regions.bool(), 0.0, pictures) for pictures in (made, images, fronts))
     crop = share(part_seen(model, made, fronts, images, regions))
     return {
-        f"crop at {deepest_map(model)} nearer to the foreground": (*crop, "at least 80 %"),
+        f"crop at {editing.deepest_map(model, SEEN_CELLS)} nearer to the foreground": (*crop, "at least 80 %"),
         "rest nearer to the background": (*share(nearer_to_first(model, *rest)), "at least 95 %"),
     }
-
-
-def deepest_map(model: SemanticPyramid) -> str:
-    """The deepest conv level whose map is at least 4x4: what is in a picture, and roughly where."""
-    return [name for name in CONV_LEVELS if model.image_size // 2 ** (depth(name) + 1) >= 4][-1]
 
 
 def part_seen(model: SemanticPyramid, made: Tensor, fronts: Tensor, backs: Tensor, regions: Tensor) -> Tensor:
@@ -177,7 +172,7 @@ def nearer_to_first(model: SemanticPyramid, made: Tensor, first: Tensor, second:
     """Whether features at the deepest map are nearer to the first's than to the second's, by cosine: (N,) booleans."""
 
     def work(_: int, *pictures: Tensor) -> Tensor:
-        level = deepest_map(model)
+        level = editing.deepest_map(model, SEEN_CELLS)
         a, b, c = (F.normalize(model.features(p)[level].flatten(1), dim=1) for p in pictures)
         return ((a * b).sum(1) > (a * c).sum(1)).cpu()
 
