@@ -8,7 +8,7 @@ import torch
 
 from conftest import tiny_run
 from pyramid.levels import LEVELS
-from pyramid.presets import PRESETS
+from pyramid.presets import GOES_WITH, PRESETS, TERMS, MaskShares, without
 from pyramid.training import Run, objective
 from pyramid.training.objective import Scores, Seen
 from pyramid.training.record import Metrics
@@ -91,3 +91,68 @@ def test_under_another_label_the_reconstruction_counts_by_its_scale():
     assert PRESET.relabelled_scale == 0.5
     values = objective.paper_terms(made, Scores([], [], [], []))["reconstruction"]()
     assert values.tolist() == pytest.approx([1.75] * len(LEVELS))
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_left_out_moves_nothing(term):
+    """The gradients without one term are those of the other terms; what has no weight is not computed."""
+    base = tiny_run()
+    shares = MaskShares(region=0.5, closed=0.0, several=0.0, relabel=0.5, compose=1.0, levels=(0, 0, 1, 1, 1, 1, 1))
+    often = replace(base.preset, shares=shares)  # every term within three steps
+    preset = without(often, term)
+    whole, less = (Run(p, base.photos, base.classifier, 0) for p in (often, preset))
+    measured = Metrics()
+    for _ in range(3):
+        whole.step(Metrics()), less.step(measured)
+    for network in ("generator", "discriminator"):
+        if network == "discriminator" and term not in ("adversarial", "heads", "r1"):
+            continue  # it learns from these alone, though its fakes differ from the next step on
+        pairs = zip(getattr(whole, network).parameters(), getattr(less, network).parameters(), strict=True)
+        assert not all(torch.equal(a, b) for a, b in pairs)
+    line = measured.line()
+    computed = set(line["discriminator"]) | set(line["generator"])
+    assert computed == set(TERMS) - {term, *GOES_WITH.get(term, ())}
+    if term == "adversarial":
+        start = Run(preset, less.photos, less.classifier, 0).discriminator
+        for a, b in zip(less.discriminator.parameters(), start.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_weights_come_in_once_in_the_sum():
+    values = {"reconstruction": torch.tensor([1.0, 2.0, 0, 0, 0, 0, 4.0]), "heads": torch.tensor(3.0)}
+    weight = {"reconstruction": (10.0, 1.0, 5.0, 5.0, 5.0, 5.0, 0.5), "heads": 2.0}
+    assert objective.total(values, weight).item() == 10 + 2 + 2 + 6
+    assert objective.weights(replace(tiny_run().preset, r1=0.2, r1_every=16), 0)["r1"] == pytest.approx(0.2 / 2 * 16)
+
+
+def test_late_terms_come_in_linearly_over_their_share_of_the_images():
+    preset = replace(PRESETS["photos64"], images=1000, late=(0.2, 0.6), other_layout=4.0, part=(0, 0, 2.0, 0, 0, 0, 0))
+    at = {images: objective.weights(preset, images) for images in (0, 200, 300, 600, 5000)}
+    assert [w["other_layout"] for w in at.values()] == pytest.approx([0, 0, 1, 4, 4])
+    assert [w["part"][2] for w in at.values()] == pytest.approx([0, 0, 0.5, 2, 2])
+    assert all(w["reconstruction"] == preset.reconstruction for w in at.values())
+    assert objective.weights(replace(preset, late=(0.0, 0.0)), 0)["other_layout"] == 4
+
+
+def test_reconstruction_compares_what_has_moved_alike():
+    """Fakes that are the references give a loss of 0 under any shift; with a region they stay where they are."""
+    run = tiny_run()
+    batch = run.sampler.draw(0)
+    half = run.preset.batch // 2
+    assert all((amount[batch.region] == 0).all() for amount in batch.shift)
+    fake = batch.references.repeat(2, 1, 1, 1)
+    batch.shift = (torch.arange(half) - 1, torch.arange(half))
+    batch.region = torch.zeros(half, dtype=torch.bool)
+    features = run.encode(batch)
+    seen = objective.look(batch, fake, run.classifier)
+    for name, f in objective.wanted(batch, seen, features).items():
+        torch.testing.assert_close(seen.fake_features[name].float(), f)
+    batch.region[0] = True
+    assert torch.equal(objective.wanted(batch, seen, features)["conv1"][0], features["conv1"][0])
+
+
+def test_diversity_by_drawn_level_sums_to_the_mean():
+    """Pairs drawn at conv2, conv2 and fc8 with values 1, 2 and 6: their shares of the mean, 3."""
+    batch = SimpleNamespace(level=torch.tensor([1, 1, 6]))
+    by_level = objective.by_level(batch, torch.tensor([1.0, 2.0, 6.0])) / 3
+    assert by_level.tolist() == [0, 1, 0, 0, 0, 0, 2, 0, 0]
