@@ -73,7 +73,7 @@ BUGS = (
         "pyramid/training/objective.py",
         "moved = shift(fake, batch.both_z(down), batch.both_z(right))",
         "moved = fake",
-        "tests/training/test_loop.py::test_reconstruction_compares_what_has_moved_alike",
+        "tests/training/test_objective.py::test_reconstruction_compares_what_has_moved_alike",
     ),
     Bug(
         "generator_target_0",
@@ -87,7 +87,7 @@ BUGS = (
         "pyramid/training/loop.py",
         "        update_average(self.ema, self.generator, self.preset)\n",
         "",
-        "tests/training/test_loop.py::test_average_is_the_exponential_one",
+        "tests/training/test_averaging.py::test_average_is_the_exponential_one",
     ),
     Bug(
         "discriminator_without_detach",
@@ -152,7 +152,7 @@ BUGS = (
         "pyramid/training/averaging.py",
         "1 - 0.5 ** (preset.batch / half_life)",
         "1 - 0.5 ** (1 / half_life)",
-        "tests/training/test_loop.py::test_the_average_of_a_young_generator_is_a_short_one",
+        "tests/training/test_averaging.py::test_the_average_of_a_young_generator_is_a_short_one",
     ),
     Bug(
         "second_region_ignored",
