@@ -15,21 +15,21 @@ from pyramid.scenes.people import Jointed, Person, somebody
 
 MAP_SIZE = 32  # pixels at which the ground is looked for
 MOST = 12  # people in a scene
-PEOPLED = 0.72  # share of the landscapes with ground that people have come to
+PEOPLED = 0.84  # share of the landscapes with ground that people have come to
 #: of a label's landscapes: how far the eye's level lies above the sky's horizon, and the heights of people a unit below
 VIEWS = {
-    "beach": (0.0, 0.66),
+    "beach": (0.0, 1.0),
     "city": (0.07, 1.0),
-    "desert": (0.0, 0.7),
-    "field": (0.0, 0.84),
-    "forest": (0.0, 0.82),
-    "mountain": (0.05, 0.84),
+    "desert": (0.0, 1.0),
+    "field": (0.0, 1.0),
+    "forest": (0.0, 1.0),
+    "mountain": (0.05, 1.0),
     "sea": (0.0, 0.8),
-    "snowy mountain": (0.05, 0.84),
+    "snowy mountain": (0.05, 1.0),
 }
 SMALLEST, LOWEST = 0.095, 0.985  # height of the farthest people; v of the nearest feet
 #: height from which it counts as this distance, how likely it is tried, the most people together, the share that sits
-DISTANCES = ((0.26, 0.48, 3, 0.3), (0.16, 0.3, 5, 0.25), (SMALLEST, 0.22, 4, 0.0))
+DISTANCES = ((0.36, 0.36, 2, 0.2), (0.26, 0.26, 3, 0.3), (0.16, 0.22, 5, 0.25), (SMALLEST, 0.16, 4, 0.0))
 BENCHES = {"city": 1.0, "snowy mountain": 1.0, "beach": 0.0, "desert": 0.0}  # share of who sits; elsewhere 0.4
 TRIES = 30
 
