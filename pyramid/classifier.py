@@ -51,6 +51,7 @@ class Classifier(nn.Module):
         channels: of conv1 … conv5.
         units: of fc6 and fc7.
         batch_norm: put a batch norm behind every convolution, as torchvision's `vgg16_bn` does.
+        kept: stages from conv1 on that have none and are not trained: another classifier's.
         grid: side of the map that fc6 reads, 7 in torchvision's; conv5 is averaged to it; 0: conv5's own side.
 
     With `recompute` set, the way back computes each stage's inner maps anew, see `layers.recomputed`.
@@ -66,15 +67,16 @@ class Classifier(nn.Module):
         units: int = FC_UNITS,
         batch_norm: bool = False,
         grid: int = 0,
+        kept: int = 0,
     ):
         super().__init__()
         self.classes, self.image_size = classes, image_size
         layers: list[nn.Module] = []
         into = 3
-        for name, out in zip(CONV_LEVELS, channels, strict=True):
+        for stage, (name, out) in enumerate(zip(CONV_LEVELS, channels, strict=True)):
             for _ in range(CONVOLUTIONS[name]):
-                layers.append(nn.Conv2d(into, out, 3, padding=1))
-                if batch_norm:
+                layers.append(nn.Conv2d(into, out, 3, padding=1).requires_grad_(stage >= kept))
+                if batch_norm and stage >= kept:
                     layers.append(nn.BatchNorm2d(out))
                 layers.append(nn.ReLU())  # never in place: a captured map must not change later
                 into = out

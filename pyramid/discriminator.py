@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyramid.layers import DownBlock, SelfAttention, conv, normalise_spectrally
+from pyramid.levels import LEVELS
 from pyramid.presets import Preset
 
 HEAD_LEVELS = ("conv2", "conv3", "conv4")
@@ -93,8 +94,10 @@ class Discriminator(nn.Module):
 
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
-        self.pixels = PixelDiscriminator(preset, classes)
         table = preset.shapes(classes)
+        if preset.told_level:
+            classes *= len(LEVELS) + 2  # and all closed, several
+        self.pixels = PixelDiscriminator(preset, classes)
         self.heads = nn.ModuleDict(
             {name: FeatureHead(table[name][0], preset.head_channels, classes) for name in HEAD_LEVELS}
         )

@@ -29,6 +29,7 @@ class Preset:
     classifier_units: int = 1024  # of fc6 and fc7; 4,096 in VGG-16
     classifier_batch_norm: bool = False
     classifier_grid: int = 0  # side of the map that fc6 reads, 7 in torchvision's VGG-16; 0: conv5's own
+    classifier_kept: int = 0  # stages from conv1 on that are photos64's and stay so
     judge_base: int = 24  # channels of the judge's first stage
     global_z: int = 128  # numbers of z that concern the whole image; noise maps come on top
     # channels of the generator from the 1x1 end on: vector, then 2x2 (or 1x1 at 32 px) up to full size
@@ -49,6 +50,7 @@ class Preset:
     adversarial: float = 1.0  # of the pixel discriminator
     game: str = "hinge"  # that it plays: "hinge", or the paper's "least_squares"
     heads: float = 2.0  # of the feature heads
+    told_level: bool = False  # whether the discriminator is told, beside the label, which level was open
     r1: float = 0.02  # gamma of the penalty on the pixel discriminator, gamma / 2 E |grad D|^2
     r1_every: int = 16  # steps between penalties (lazy regularisation), each so many times as heavy
     reconstruction: tuple[float, ...] = (8.0, 8.0, 4.0, 1.0, 0.5, 0.3, 0.3)  # the paper's alpha, level by level (ours)
@@ -80,6 +82,7 @@ class Preset:
             "units": self.classifier_units,
             "batch_norm": self.classifier_batch_norm,
             "grid": self.classifier_grid,
+            "kept": self.classifier_kept,
         }
 
     def shapes(self, classes: int) -> dict[str, tuple[int, ...]]:
@@ -228,8 +231,22 @@ PRESETS = {
         ),
     )
 }
-#: the networks and the training of scenes64, in the world with people
-PRESETS["people64"] = replace(PRESETS["scenes64"], name="people64", data="people", images=150_000)
+#: scenes64 in the world with people. The first stages are photos64's, which know what a person wears however little it
+#: says of the place, and heed the hour less: so more weight on conv2 and conv3, and a discriminator that knows the
+#: level, before which none has one hour for all pictures. None of the terms that hatch what is that small
+PRESETS["people64"] = replace(
+    PRESETS["scenes64"],
+    name="people64",
+    data="people",
+    classifier_channels=(64, 128, 256, 128, 128),
+    classifier_kept=3,
+    images=200_000,
+    told_level=True,
+    reconstruction=(8.0, 24.0, 80.0, 4.0, 0.5, 0.3, 0.3),
+    retrieval=(0.0, 0.0, 0.0, 0.3, 0.5, 0.5, 0.5),
+    part=(0.0,) * 7,
+    shares=MaskShares(closed=0.06, levels=(0.08, 0.16, 0.20, 0.16, 0.14, 0.12, 0.14)),
+)
 
 
 #: the terms of the objective: losses.py has the paper's, training/extras.py ours

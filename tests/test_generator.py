@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 from hypothesis import given, settings
@@ -126,6 +127,21 @@ def test_every_block_is_told_which_levels_are_open():
         for amount in (0.0, 0.5):
             generator(features, masks | {"conv1": torch.full_like(masks["conv1"], amount)}, z, labels)
     assert not torch.equal(*made)
+
+
+def test_told_the_level_the_discriminator_has_an_opinion_for_each():
+    """Nine for each label: seven levels, all closed, several. The sizes of everything else stay."""
+    with seeded(4):
+        network = Discriminator(replace(PRESET, told_level=True), len(CLASSES)).eval()
+    plain = Discriminator(PRESET, len(CLASSES))
+    rows = [m.num_embeddings for m in network.modules() if isinstance(m, torch.nn.Embedding)]
+    assert rows == [9 * len(CLASSES)] * 5  # patches, the whole, three heads
+    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        assert ours.shape[1:] == theirs.shape[1:]
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = [network.pixels(images, torch.full((2,), len(CLASSES) * level))[0] for level in range(9)]
+    assert len({tuple(s.flatten().tolist()) for s in scores}) == 9
 
 
 def test_projection_discriminator_scores_depend_on_the_class():

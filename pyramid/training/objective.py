@@ -92,11 +92,11 @@ def score(discriminator: Discriminator, batch: Batch, seen: Seen, weight: Weight
     with autocast(seen.fake.device):
         if weight["adversarial"]:
             pixels = discriminator.pixels(
-                torch.cat([seen.real, seen.fake]), torch.cat([batch.real_labels, batch.judged])
+                torch.cat([seen.real, seen.fake]), torch.cat([batch.real_judged, batch.judged])
             )  # whole (3B/2, 1), patches (3B/2, 64)
             scores.real, scores.fake = [s[:half] for s in pixels], [s[half:] for s in pixels]
         if weight["heads"]:
-            scores.real_heads = discriminator.forward_heads(seen.real_features, batch.real_labels)
+            scores.real_heads = discriminator.forward_heads(seen.real_features, batch.real_judged)
             scores.fake_heads = discriminator.forward_heads(seen.fake_features, batch.judged[:half])
     return scores
 
@@ -119,7 +119,7 @@ def discriminator_terms(p: Preset, discriminator: Discriminator, batch: Batch, s
     def r1() -> Tensor:
         images = seen.real.detach().requires_grad_()
         with sdpa_kernel(SDPBackend.MATH):  # the fused attention has no second derivative
-            whole, patches = discriminator.pixels(images, batch.real_labels)  # float32
+            whole, patches = discriminator.pixels(images, batch.real_judged)  # float32
         return losses.r1(whole.mean(1) + patches.mean(1), images)
 
     return {

@@ -23,6 +23,7 @@ from pyramid.training.classifiers import (
 FINE_TUNING_EPOCHS = 5  # of all layers behind ImageNet's convolutions and a fitted head
 EPOCHS = 16  # of a judge, or slim classifier, that begins with random weights
 EPOCHS_MORE = 3  # of one that begins with trained ones
+KEPT_OF = "photos64"  # whose first stages a classifier may have
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def make_classifiers(preset: Preset, photos: Labelled, plan: Plan, folder: Path)
             "classifier": Classifier(len(photos.classes), **preset.classifier),
             "judge": Judge(len(photos.classes), preset.judge_base),
         }
+    if preset.classifier_kept:
+        keep_stages(networks["classifier"], open_release(KEPT_OF).network("classifier"))
     if plan.source:
         for part, network in networks.items():
             begin_with(network, plan.source, part)
@@ -108,6 +111,14 @@ def begin_with(network: Classifier | Judge, source: Release, part: str) -> None:
             "of this preset."
         )
     network.load_state_dict({name: given[name] if fits[name] else value for name, value in own.items()})
+
+
+def keep_stages(network: Classifier, source: Classifier) -> None:
+    """Take over the stages that a classifier has of another and keeps: those whose weights are not trained."""
+    given = source.state_dict()
+    for name, value in network.named_parameters():
+        if not value.requires_grad:
+            value.data.copy_(given[name])
 
 
 def find_classifier(preset: Preset, photos: Labelled, folder: Path, plan: Plan) -> Release:

@@ -56,7 +56,10 @@ class Batch:
     looked_at: Tensor  # int64, some of 0 … B/2 - 1: references whose composed part is looked at by itself
     relabelled: Tensor  # (B/2,) bool: under a label other than the reference's
     labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
-    judged: Tensor  # (B,): what the discriminator is told; of a composition, the background's
+    #: what the discriminator is told, of references (B/2,) and of images (B,): a label, of a composition the
+    #: background's; with `Preset.told_level` one number a label and drawn level, `level * K + label`
+    real_judged: Tensor
+    judged: Tensor
     z: Tensor  # (B, z_size)
     #: (B/2,) each: pixels down and right, the same for a reference and its images; 0 where `region`, which would have
     #: to move along
@@ -136,6 +139,7 @@ class Sampler:
         other = torch.randint(1, max(classes, 2), (half,), generator=random)[own].to(device)
         relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
+        at_level = classes * drawn.level * p.told_level
         part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
         # as `Batch.of_another_pair` in each part, without asking other processes
         another = self.labels[rows].unflatten(0, (self.parts, -1)).roll(2, 1).flatten()[own].to(device)
@@ -156,7 +160,8 @@ class Sampler:
             looked_at=drawn.looked_at,
             relabelled=relabelled,
             labels=Batch.both_z(labels),
-            judged=Batch.both_z(judged),
+            real_judged=real_labels + at_level,
+            judged=Batch.both_z(judged + at_level),
             z=z.flatten(0, 1).to(device),
             shift=(down, right),
             others=others,

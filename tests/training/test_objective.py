@@ -40,7 +40,7 @@ def test_references_are_scored_under_their_labels_and_images_under_those_they_ar
         return [features["conv2"] + 10 * labels[:, None]]
 
     discriminator = SimpleNamespace(pixels=pixels, forward_heads=forward_heads)
-    batch = SimpleNamespace(real_labels=torch.tensor([1, 2]), judged=torch.tensor([3, 4, 3, 4]))
+    batch = SimpleNamespace(real_judged=torch.tensor([1, 2]), judged=torch.tensor([3, 4, 3, 4]))
     real = torch.tensor([0.1, 0.2]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
     fake = torch.tensor([0.3, 0.4, 0.5, 0.6]).view(4, 1, 1, 1).expand(4, 3, 4, 4)
     seen = Seen(real, fake, {"conv2": torch.tensor([[0.1], [0.2]])}, {"conv2": torch.tensor([[0.3], [0.4]])})

@@ -82,3 +82,20 @@ def test_a_released_classifier_of_the_same_classes_is_taken(tmp_path, monkeypatc
     release = open_release("scenes32")
     data = photos(release.classes)
     assert find_classifier(PRESETS["scenes32"], data, tmp_path, Plan()).folder == release.folder
+
+
+def test_kept_stages_are_those_of_photos64_and_the_others_are_trained(tmp_path):
+    """Two stages of 64 and 128 channels, as VGG-16 begins; behind them a slim classifier with batch norm."""
+    channels = (64, 128, 16, 16, 16)
+    preset = replace(PRESETS["tiny32"], classifier_channels=channels, classifier_batch_norm=True, classifier_kept=2)
+    with seeded(0):
+        begun = Classifier(2, **preset.classifier).features
+    make_classifiers(preset, photos(), Plan(epochs=1), tmp_path)
+    made, photos64 = (open_release(m).network("classifier").features for m in (tmp_path, "photos64"))
+    convolutions, theirs = ([m for m in f if isinstance(m, torch.nn.Conv2d)] for f in (made, photos64))
+    for ours, kept in zip(convolutions[:4], theirs[:4], strict=True):  # 2 and 2 of 13 convolutions
+        assert torch.equal(ours.weight, kept.weight) and torch.equal(ours.bias, kept.bias)
+    normalised = [isinstance(m, torch.nn.BatchNorm2d) for m in made]
+    assert sum(normalised[:10]) == 0 and sum(normalised[10:]) == 9
+    moved = convolutions[4].weight - next(m for m in begun[10:] if isinstance(m, torch.nn.Conv2d)).weight  # of conv3
+    assert moved.abs().max() > 1e-3

@@ -90,6 +90,25 @@ def test_of_a_composition_the_generator_is_told_the_part_and_judged_by_the_backg
         assert batch.judged.tolist() == [a, a, b, b] * 2 and batch.labels.tolist() == [b, b, a, a] * 2
 
 
+def test_a_discriminator_may_be_told_the_drawn_level_beside_the_label():
+    """Numbers of its own for each label and draw, the same for a reference and its images; the rest is as it was."""
+    shares = MaskShares(region=0.3, closed=0.2, several=0.2, relabel=0, compose=0, levels=(1, 1, 1, 1, 1, 1, 1))
+    told, plain = (
+        sampling.Sampler(tiny_photos(), replace(PRESETS["tiny32"], shares=shares, told_level=on), 4, 0)
+        for on in (True, False)
+    )
+    levels = set()
+    for step in range(20):
+        one, other = told.draw(step), plain.draw(step)
+        assert torch.equal(one.references, other.references) and torch.equal(one.labels, other.labels)
+        assert torch.equal(other.real_judged, other.real_labels) and torch.equal(other.judged, other.labels)
+        assert torch.equal(one.real_judged % len(CLASSES), one.real_labels)
+        assert torch.equal(one.real_judged // len(CLASSES), one.level)
+        assert torch.equal(one.judged, sampling.Batch.both_z(one.real_judged))
+        levels |= set(one.level.tolist())
+    assert levels == set(range(9))  # seven levels, all closed, several
+
+
 def test_levels_are_drawn_by_their_weights():
     """Weights 1 to 7 in 28; 3,000 pairs draw a level: four standard deviations are 0.032."""
     shares = MaskShares(region=0, closed=0, several=0, relabel=0, levels=(1, 2, 3, 4, 5, 6, 7))
