@@ -157,6 +157,7 @@ def test_people_are_lost_after_conv3_unless_the_classifier_was_told_of_them():
         assert told[level]["others"]["kept"][1] > untold[level]["others"]["kept"][2], level
     for level in ("conv2", "conv3", "conv4", "fc7"):  # beside other things of their size
         assert told[level]["people"]["kept"][1] > told[level]["others"]["kept"][2], level
+    assert max(told[level]["others"]["kept"][2] for level in ("conv4", "fc7")) < 0.4
     for level in ("conv4", "conv5"):
         (_, low, high), (_, least, most) = (untold[level][group]["kept"] for group in people.GROUPS)
         assert low < most and least < high, level  # untold they go as the others do
