@@ -2,8 +2,8 @@
 
 Very Deep Convolutional Networks (Simonyan & Zisserman 2015), configuration D. Modules and parameter names are
 torchvision's `vgg16`, so its state dict loads as it is. The photographs' classifier has VGG-16's own convolutions,
-begun from ImageNet, and smaller fully connected levels; the built-in world's is slim, with batch norm, and begins
-from random weights (`python -m pyramid train-classifier`).
+begun from ImageNet, and smaller fully connected levels; the built-in world's have fewer channels and batch
+norm, and begin from random weights, or with the photographs' first stages, which stay as they are (`kept`).
 """
 
 from collections.abc import Callable, Iterator

@@ -27,7 +27,7 @@ from pyramid.generator import Generator, z_size
 from pyramid.presets import Preset
 from pyramid.scenes import LABELS, RANGES
 from pyramid.training import Run, objective, ranks
-from pyramid.training.sampling import OTHERS, Batch, Sampler, first_quarter
+from pyramid.training.sampling import OTHERS, Batch, Sampler
 from pyramid.training.step import economise
 
 SMALLEST = 4  # images of a batch: a pair of references with two z each
@@ -178,8 +178,7 @@ def _enlarged(batch: Batch, times: int, convert: Callable[[Tensor], Tensor]) -> 
         value = convert(value)
         return value if name == "others" else value.repeat(times, *[1] * (value.dim() - 1))
 
-    larger = Batch(**{f.name: enlarge(f.name, getattr(batch, f.name)) for f in fields(batch)})
-    return replace(larger, looked_at=first_quarter(larger.composed.flatten(1).any(1)))
+    return Batch(**{f.name: enlarge(f.name, getattr(batch, f.name)) for f in fields(batch)})
 
 
 def count_pass(network: nn.Module, *inputs: Tensor | dict[str, Tensor]) -> float:

@@ -5,7 +5,6 @@ To add one: write a function from `Made` to its unweighted value, here; a weight
 
     fixed_pattern  no discriminator that sees one image at a time notices a texture that all images share
     retrieval      the reconstruction is nearly satisfied by the class alone; this one asks for the photograph
-    part           a composed part is small: by itself, enlarged, it counts as much as its surroundings
     other_label    under another label the classifier, too, has to name that label
     other_layout   under another label the edges of the reference have to stay
 """
@@ -17,13 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyramid import masks
 from pyramid.classifier import Classifier
 from pyramid.data import luminance, sobel
-from pyramid.device import autocast, mean_over_ranks
+from pyramid.device import mean_over_ranks
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS
-from pyramid.losses import reconstruction
 from pyramid.presets import Preset
 from pyramid.training.sampling import Batch
 
@@ -106,46 +103,6 @@ def find(image: Tensor, own: Tensor, others: Tensor, temperature: float) -> Tens
     return scores.logsumexp(1) - scores[:, 0]
 
 
-def part(made: Made) -> Tensor:
-    """Reconstruction of what was composed in: its box, enlarged, against the other reference's: (7,).
-
-    Of a quarter of the references at most, the first that are composed: a few more are not looked at.
-    """
-    batch, rows = made.batch, made.batch.looked_at
-    composed = batch.composed.flatten(1).any(1).float()  # (B/2,)
-    others = batch.of_another_pair(batch.references)
-    if not len(rows):  # the quarter lies in other ranks
-        return made.fake.new_zeros(len(LEVELS))
-    theta = windows(batch.composed[rows])  # (rows, 2, 3)
-    grid = F.affine_grid(theta, (len(rows), *made.fake.shape[1:]), align_corners=False)
-
-    def enlarged(images: Tensor) -> Tensor:
-        return F.grid_sample(images[rows], grid, padding_mode="border", align_corners=False)
-
-    with autocast(made.fake.device):
-        with torch.no_grad():
-            wanted = made.classifier.pyramid(enlarged(others))
-        got = made.classifier.pyramid(torch.cat([enlarged(images) for images in batch.split_z(made.fake)]))
-    level, counts = batch.both_z(batch.level[rows]), batch.both_z(composed[rows])
-    wanted = {name: batch.both_z(f) for name, f in wanted.items()}
-    drawn_level = {
-        name: ((level == i) * counts).view(-1, *[1] * (f.dim() - 1)).expand(-1, 1, *f.shape[2:])
-        for i, (name, f) in enumerate(wanted.items())
-    }
-    return reconstruction(got, wanted, drawn_level) * len(rows) / len(composed)
-
-
-def windows(regions: Tensor) -> Tensor:
-    """The box around each region as an affine map from the whole square to it, for `affine_grid`: (B, 2, 3).
-
-    regions: (B, 1, S, S) of 0 and 1; an empty one gives the whole square.
-    """
-    left, top, right, bottom = masks.bounding_boxes(regions).T
-    zero = torch.zeros_like(left)
-    rows = [[right - left, zero, right + left - 1], [zero, bottom - top, bottom + top - 1]]  # scale, centre in -1 … 1
-    return torch.stack([torch.stack(row, 1) for row in rows], 1)
-
-
 def other_label(made: Made) -> Tensor:
     """Cross-entropy of the label that was asked for, by the classifier, over the relabelled rows: a scalar, in nats."""
     logits = made.reencoded["fc8"].float() * made.classifier.level_std[-1]
@@ -172,5 +129,5 @@ def edge_strength(images: Tensor) -> Tensor:
 
 
 EXTRAS: dict[str, Callable[[Made], Tensor]] = {
-    term.__name__: term for term in (fixed_pattern, retrieval, part, other_label, other_layout)
+    term.__name__: term for term in (fixed_pattern, retrieval, other_label, other_layout)
 }

@@ -27,7 +27,7 @@ from pyramid.training.sampling import DRAW_NAMES, Batch
 Terms = dict[str, Callable[[], Tensor]]  # name -> the term, not yet computed
 Weights = dict[str, float | tuple[float, ...] | Tensor]  # name -> one number, or one a level
 Features = dict[str, Tensor]  # level -> (B, C, h, w) or (B, C)
-LATE = ("retrieval", "part", "other_label", "other_layout")  # terms that a generator without training cannot bear
+LATE = ("retrieval", "other_label", "other_layout")  # terms that a generator without training cannot bear
 
 
 @dataclass

@@ -27,7 +27,7 @@ OTHERS = 1024  # photographs among which a reference must be found, for the retr
 
 @dataclass
 class MaskDraw:
-    """Masks of B references. Tensors of length B except `masks` and `looked_at`."""
+    """Masks of B references. Tensors of length B except `masks`."""
 
     masks: dict[str, Tensor]  # level -> (B, 1, h, w) or (B, 1)
     level: Tensor  # int64: index of the drawn level in DRAW_NAMES
@@ -35,7 +35,6 @@ class MaskDraw:
     relabelled: Tensor  # bool: generate under a label other than the reference's
     composed: Tensor  # (B, 1, S, S): 1 where another reference's features are to come in at the drawn level
     region: Tensor  # bool: finer levels are open in a part of the image alone (type 2)
-    looked_at: Tensor  # int64: rows whose composed part is looked at by itself, see `extras.part`
 
 
 @dataclass
@@ -53,7 +52,6 @@ class Batch:
     alone: Tensor  # (B/2,) bool: the drawn level is the only one that is open
     composed: Tensor  # (B/2, 1, S, S): 1 where the features of another pair come in, at the drawn level
     region: Tensor  # (B/2,) bool: finer levels are open in a part of the image alone
-    looked_at: Tensor  # int64, some of 0 … B/2 - 1: references whose composed part is looked at by itself
     relabelled: Tensor  # (B/2,) bool: under a label other than the reference's
     labels: Tensor  # (B,): what the generator is told; of a composition, the part's own
     #: what the discriminator is told, of references (B/2,) and of images (B,): a label, of a composition the
@@ -88,9 +86,7 @@ class Batch:
         return torch.cat([ranks.of_rank_before(x[-2:]), x[:-2]])
 
     def split(self, parts: int) -> "list[Batch]":
-        """The batch in parts of as many references, each of whole pairs with both z, and each with its own quarter
-        that is looked at; `others` stays whole.
-        """
+        """The batch in parts of as many references, each of whole pairs with both z; `others` stays whole."""
         if parts == 1:
             return [self]
 
@@ -102,8 +98,6 @@ class Batch:
                 return list(zip(*(cut(name, v) for v in value), strict=True))
             if name == "others":
                 return [value] * parts
-            if name == "looked_at":
-                return [first_quarter(composed.flatten(1).any(1)) for composed in self.composed.chunk(parts)]
             if name in OF_BOTH_Z:
                 return [
                     torch.cat(halves) for halves in zip(*(v.chunk(parts) for v in self.split_z(value)), strict=True)
@@ -157,7 +151,6 @@ class Sampler:
             alone=drawn.alone,
             composed=drawn.composed,
             region=drawn.region,
-            looked_at=drawn.looked_at,
             relabelled=relabelled,
             labels=Batch.both_z(labels),
             real_judged=real_labels + at_level,
@@ -241,22 +234,7 @@ def draw_masks(
         relabelled=relabelled[own].to(device),
         composed=(1 - open_part) * compose[own].to(device).view(-1, 1, 1, 1),
         region=is_region[own].to(device),
-        looked_at=_own_of(first_quarter(compose), own, batch).to(device),
     )
-
-
-def first_quarter(composed: Tensor) -> Tensor:
-    """The first rows that are composed, then others: a quarter of all, always as many, for a CUDA graph.
-
-    composed: bool (B,). Returns int64 (B / 4,), rounded up.
-    """
-    return composed.float().argsort(descending=True, stable=True)[: -(-len(composed) // 4)]
-
-
-def _own_of(rows: Tensor, own: slice, count: int) -> Tensor:
-    """Those of `rows`, numbers below `count`, that lie in `own`, counted from its start."""
-    start, stop, _ = own.indices(count)
-    return rows[(rows >= start) & (rows < stop)] - start
 
 
 def _make_room_for_a_label(

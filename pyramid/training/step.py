@@ -75,7 +75,7 @@ def learn_in_parts(run: "Run", batch: Batch, weight: objective.Weights, on_devic
 
     Each network moves once, along the mean of the parts' gradients. That is the whole batch's gradient but for what
     is taken over the rows of a batch: a batch norm's mean and variance, which are a part's; the energy by which
-    `fixed_pattern` is divided; which rows `part` looks at; and spectral norm, which refines its estimate at each pass.
+    `fixed_pattern` is divided; and spectral norm, which refines its estimate at each pass.
     """
     parts, judged, learned = batch.split(run.parts), [], []
 

@@ -93,8 +93,8 @@ def test_one_number_of_a_term():
     assert figures.term(LINE, "generator", "reconstruction") == 0.75  # over its levels
     assert figures.term(LINE, "discriminator", "adversarial") == 1.9
     assert figures.term(LINE, "z_distance") == 0.21
-    assert figures.term(LINE, "generator", "part") is None
-    assert figures.term({"images": 0}, "generator", "part") is None
+    assert figures.term(LINE, "generator", "retrieval") is None
+    assert figures.term({"images": 0}, "generator", "retrieval") is None
     assert figures.term({"generator": {"reconstruction": {}}}, "generator", "reconstruction") is None
 
 

@@ -31,7 +31,7 @@ from pyramid.training import Run, objective
 from pyramid.training.step import economise
 torch.set_num_threads(1)
 none = (0.0,) * 7
-preset = replace(PRESETS["tiny32"], batch={batch}, part=none, retrieval=none, other_label=0.0, other_layout=0.0)
+preset = replace(PRESETS["tiny32"], batch={batch}, retrieval=none, other_label=0.0, other_layout=0.0)
 images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
 photos = Photos(images, torch.arange(12) % 3, torch.zeros(12, dtype=torch.bool), tuple("abc"))
 run = Run(preset, photos, Classifier(3, **preset.classifier), 0)
@@ -70,7 +70,7 @@ def test_a_convolution_by_hand():
 def test_the_memory_of_a_step_is_what_a_process_took():
     """What 256 further images cost of resident memory, in float32: within 15 %. Libraries take a constant beside it."""
     none, few, many = (0.0,) * 7, 64, 320
-    preset = replace(PRESETS["tiny32"], part=none, retrieval=none, other_label=0.0, other_layout=0.0)
+    preset = replace(PRESETS["tiny32"], retrieval=none, other_label=0.0, other_layout=0.0)
     taken = [
         subprocess.check_output([sys.executable, "-c", STEPS.format(batch=batch)], cwd=ROOT, env=os.environ | RETURNED)
         for batch in (few, many)
@@ -81,7 +81,7 @@ def test_the_memory_of_a_step_is_what_a_process_took():
 
 
 def test_less_is_kept_in_half_precision_in_parts_and_recomputed():
-    preset = replace(PRESETS["tiny32"], part=(0.0,) * 7, retrieval=(0.0,) * 7)
+    preset = replace(PRESETS["tiny32"], retrieval=(0.0,) * 7)
     whole, single = (scale.count_step(preset, 3, 64, p) for p in (torch.bfloat16, None))
     assert single.peak > 1.25 * whole.peak and single.flops == whole.flops
     thrifty, cut = scale.count_step(preset, 3, 64, recompute=True), scale.count_step(preset, 3, 64, parts=4)

@@ -130,17 +130,6 @@ def test_another_label_is_asked_for_by_its_own_name():
     assert extras.other_label(made).item() == pytest.approx((math.log(1 + math.exp(-2)) + 2) / 2)
 
 
-def test_windows_enlarge_the_box_around_a_region():
-    region = torch.zeros(2, 1, 64, 64)
-    region[0, :, 8:24, 16:48] = 1  # an ellipse would have the same box
-    grid = torch.nn.functional.affine_grid(extras.windows(region), (2, 1, 64, 64), align_corners=False)
-    image = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
-    seen = torch.nn.functional.grid_sample(image, grid, align_corners=False)
-    cut = torch.nn.functional.interpolate(image[:1, :, 8:24, 16:48], (64, 64), mode="bilinear")
-    torch.testing.assert_close(seen[:1, :, 4:-4, 2:-2], cut[..., 4:-4, 2:-2], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(seen[1:], image[1:], atol=1e-4, rtol=1e-4)  # an empty region: all of it
-
-
 def made_of(run, batch, fake) -> Made:
     """What the terms look at, had a step made these images."""
     half = len(fake) // 2
@@ -149,23 +138,6 @@ def made_of(run, batch, fake) -> Made:
         run.preset, batch, fake, features, run.classifier.pyramid(fake[:half]), run.classifier, run.generator,
         run.gallery, run.photos.labels,
     )  # fmt: skip
-
-
-def test_a_part_is_compared_in_its_own_window():
-    """Right where the window shows the other reference, whatever is around; the tiny preset has rows of all levels."""
-    run = tiny_run()
-    half = run.preset.batch // 2
-    batch = run.sampler.draw(0)
-    batch.composed = torch.zeros(half, 1, 32, 32)
-    same = batch.references.repeat(2, 1, 1, 1)
-    assert extras.part(made_of(run, batch, same)).sum() == 0
-    batch.composed[:2, :, 8:24, 4:20], batch.looked_at = 1, torch.tensor([0])
-    batch.level = torch.full((half,), LEVELS.index("conv4"))
-    others = batch.references.roll(2, 0)
-    right = torch.where(batch.composed > 0, others, batch.references)
-    right[..., 3:25, 3:21] = others[..., 3:25, 3:21]  # a pixel more all round, for the interpolation
-    wrong = extras.part(made_of(run, batch, same)).sum().item()
-    assert wrong > 0 and extras.part(made_of(run, batch, right.repeat(2, 1, 1, 1))).sum().item() < 1e-3 * wrong
 
 
 def test_another_label_costs_only_where_it_was_drawn():

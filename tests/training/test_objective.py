@@ -126,10 +126,11 @@ def test_weights_come_in_once_in_the_sum():
 
 
 def test_late_terms_come_in_linearly_over_their_share_of_the_images():
-    preset = replace(PRESETS["photos64"], images=1000, late=(0.2, 0.6), other_layout=4.0, part=(0, 0, 2.0, 0, 0, 0, 0))
+    weighed = {"other_layout": 4.0, "retrieval": (0, 0, 2.0, 0, 0, 0, 0)}
+    preset = replace(PRESETS["photos64"], images=1000, late=(0.2, 0.6), **weighed)
     at = {images: objective.weights(preset, images) for images in (0, 200, 300, 600, 5000)}
     assert [w["other_layout"] for w in at.values()] == pytest.approx([0, 0, 1, 4, 4])
-    assert [w["part"][2] for w in at.values()] == pytest.approx([0, 0, 0.5, 2, 2])
+    assert [w["retrieval"][2] for w in at.values()] == pytest.approx([0, 0, 0.5, 2, 2])
     assert all(w["reconstruction"] == preset.reconstruction for w in at.values())
     assert objective.weights(replace(preset, late=(0.0, 0.0)), 0)["other_layout"] == 4
 
