@@ -8,6 +8,9 @@ of the frozen classifier; they share its blind spots and never replace the pixel
 Images come in pairs, rows 2i and 2i + 1, of one class: how far two images of a pair differ is a further
 channel of the deep maps (after the minibatch standard deviation of Karras et al. 2018, in groups of two), so
 that a generator with one layout for all images of a class is found out.
+
+What is called labels here is with `Preset.told_level` one number for a label and the level that was drawn,
+`level * classes + label`.
 """
 
 import torch
@@ -19,6 +22,7 @@ from pyramid.levels import LEVELS
 from pyramid.presets import Preset
 
 HEAD_LEVELS = ("conv2", "conv3", "conv4")
+DRAWS = len(LEVELS) + 2  # what may have been open: one level, none, several
 SUMMARY = 256  # numbers that sum up the 4x4 map
 #: factor behind every normalised layer of the pixel network: with largest singular value 1 the signal fades to a
 #: fiftieth on its way, and the gradient with it (Lin et al. 2021, "Why Spectral Normalization Stabilizes GANs")
@@ -36,6 +40,7 @@ class PixelDiscriminator(nn.Module):
 
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
+        told = preset.told_level
         widths = preset.discriminator_channels
         self.entry = conv(3 * 4, widths[0])
         side = preset.image_size // 2
@@ -46,10 +51,10 @@ class PixelDiscriminator(nn.Module):
             layers.append(DownBlock(channels, out, GAIN))
             side //= 2
         self.shallow, self.deep = nn.Sequential(*layers[:-1]), layers[-1]  # … 8x8, 4x4
-        self.patch = Projection(widths[-2], classes)
+        self.patch = Projection(widths[-2], classes, told)
         self.narrow = conv(widths[-1] + 1, 64)
         self.summary = nn.Linear(64 * side**2, SUMMARY)
-        self.whole = Projection(SUMMARY, classes)
+        self.whole = Projection(SUMMARY, classes, told)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """images: (B, 3, S, S) in [-1, 1], pairs of one class adjacent; labels: int64 (B,)."""
@@ -62,27 +67,41 @@ class PixelDiscriminator(nn.Module):
 
 
 class Projection(nn.Module):
-    """psi(phi) + <embed(y), phi> at every position. (B, C, h, w), (B,) -> (B, h * w)."""
+    """psi(phi) + <embed(y), phi> at every position. (B, C, h, w), (B,) -> (B, h * w).
 
-    def __init__(self, channels: int, classes: int):
+    told: of the level beside the label, see `Preset.told_level`. "paired": each pair of them has a vector. "summed":
+    each label and each level has one, and they are added, so that what a label looks like is learnt from all levels.
+    """
+
+    def __init__(self, channels: int, classes: int, told: str):
         super().__init__()
+        self.classes, self.told = classes, told
         self.psi = conv(channels, 1, 1)
-        self.embedding = nn.Embedding(classes, channels)
-        nn.init.normal_(self.embedding.weight, std=channels**-0.5)
+        self.embedding = nn.Embedding(classes * DRAWS if told == "paired" else classes, channels)
+        if told == "summed":
+            self.of_level = nn.Embedding(DRAWS, channels)
+        for table in [m for m in self.children() if isinstance(m, nn.Embedding)]:
+            nn.init.normal_(table.weight, std=channels**-0.5)
+
+    def embed(self, labels: Tensor) -> Tensor:
+        """(B,) -> (B, C)."""
+        if self.told == "summed":
+            return self.embedding(labels % self.classes) + self.of_level(labels // self.classes)
+        return self.embedding(labels)
 
     def forward(self, phi: Tensor, labels: Tensor) -> Tensor:
-        projected = (phi * self.embedding(labels)[..., None, None]).sum(1, keepdim=True)
+        projected = (phi * self.embed(labels)[..., None, None]).sum(1, keepdim=True)
         return (self.psi(phi) + projected).flatten(1)
 
 
 class FeatureHead(nn.Module):
     """Scores the positions of one frozen level. (B, C, h, w), (B,) -> (B, h * w)."""
 
-    def __init__(self, channels: int, width: int, classes: int):
+    def __init__(self, channels: int, width: int, classes: int, told: str):
         super().__init__()
         self.conv1 = conv(channels + 1, width)
         self.conv2 = conv(width, width)
-        self.score = Projection(width, classes)
+        self.score = Projection(width, classes, told)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         h = F.leaky_relu(self.conv1(with_difference(features)), 0.2)
@@ -95,11 +114,12 @@ class Discriminator(nn.Module):
     def __init__(self, preset: Preset, classes: int):
         super().__init__()
         table = preset.shapes(classes)
-        if preset.told_level:
-            classes *= len(LEVELS) + 2  # and all closed, several
         self.pixels = PixelDiscriminator(preset, classes)
         self.heads = nn.ModuleDict(
-            {name: FeatureHead(table[name][0], preset.head_channels, classes) for name in HEAD_LEVELS}
+            {
+                name: FeatureHead(table[name][0], preset.head_channels, classes, preset.told_level)
+                for name in HEAD_LEVELS
+            }
         )
         normalise_spectrally(self)
 

@@ -1,6 +1,7 @@
 from copy import deepcopy
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -129,19 +130,24 @@ def test_every_block_is_told_which_levels_are_open():
     assert not torch.equal(*made)
 
 
-def test_told_the_level_the_discriminator_has_an_opinion_for_each():
-    """Nine for each label: seven levels, all closed, several. The sizes of everything else stay."""
+@pytest.mark.parametrize("told", ["paired", "summed"])
+def test_told_the_level_the_discriminator_has_an_opinion_for_each(told):
+    """Nine for each label: seven levels, all closed, several. Summed, a label weighs alike at every level."""
+    k = len(CLASSES)
     with seeded(4):
-        network = Discriminator(replace(PRESET, told_level=True), len(CLASSES)).eval()
-    plain = Discriminator(PRESET, len(CLASSES))
+        network = Discriminator(replace(PRESET, told_level=told), k).eval()
     rows = [m.num_embeddings for m in network.modules() if isinstance(m, torch.nn.Embedding)]
-    assert rows == [9 * len(CLASSES)] * 5  # patches, the whole, three heads
-    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
-        assert ours.shape[1:] == theirs.shape[1:]
+    assert rows == ([9 * k] * 5 if told == "paired" else [k, 9] * 5)  # patches, the whole, three heads
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        scores = [network.pixels(images, torch.full((2,), len(CLASSES) * level))[0] for level in range(9)]
-    assert len({tuple(s.flatten().tolist()) for s in scores}) == 9
+        every = [network.pixels(images, torch.full((2,), i))[0][:, 0] for i in range(9 * k)]
+    scores = torch.stack(every).view(9, k, 2)  # level, label, image
+    assert len(scores[..., 0].unique()) == 9 * k
+    mixed = scores[1:, 1:] - scores[:1, 1:] - scores[1:, :1] + scores[:1, :1]  # of both beyond the sum of each
+    if told == "summed":
+        assert mixed.abs().max() < 1e-4 * scores.std()
+    else:
+        assert mixed.abs().mean() > 0.1 * scores.std()
 
 
 def test_projection_discriminator_scores_depend_on_the_class():

@@ -152,9 +152,12 @@ def exchange(e: Estimate, card: Card, cards: int) -> float:
 
 
 def pace(e: Estimate, card: Card, cards: int) -> Pace | None:
-    """How the preset's run, its batch shared out, goes on so many cards; None where it fits in no way."""
+    """How the preset's run, its batch shared out, goes on so many cards; None where it fits in no way.
+
+    A share is of whole pairs of references with two z each, so of four images or a multiple.
+    """
     each = e.preset.batch // cards
-    way = fits(e, card, each)
+    way = None if e.preset.batch % (4 * cards) else fits(e, card, each)
     if way is None:
         return None
     traffic = exchange(e, card, cards)

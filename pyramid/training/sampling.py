@@ -133,7 +133,7 @@ class Sampler:
         other = torch.randint(1, max(classes, 2), (half,), generator=random)[own].to(device)
         relabelled = drawn.relabelled & (classes > 1)
         judged = torch.where(relabelled, (real_labels + other) % classes, real_labels)
-        at_level = classes * drawn.level * p.told_level
+        at_level = classes * drawn.level * bool(p.told_level)
         part = drawn.composed.flatten(1).any(1)  # a composed part comes under its own label
         # as `Batch.of_another_pair` in each part, without asking other processes
         another = self.labels[rows].unflatten(0, (self.parts, -1)).roll(2, 1).flatten()[own].to(device)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from conftest import CLASSES, tiny_photos
@@ -90,12 +91,13 @@ def test_of_a_composition_the_generator_is_told_the_part_and_judged_by_the_backg
         assert batch.judged.tolist() == [a, a, b, b] * 2 and batch.labels.tolist() == [b, b, a, a] * 2
 
 
-def test_a_discriminator_may_be_told_the_drawn_level_beside_the_label():
+@pytest.mark.parametrize("way", ["paired", "summed"])
+def test_a_discriminator_may_be_told_the_drawn_level_beside_the_label(way):
     """Numbers of its own for each label and draw, the same for a reference and its images; the rest is as it was."""
     shares = MaskShares(region=0.3, closed=0.2, several=0.2, relabel=0, compose=0, levels=(1, 1, 1, 1, 1, 1, 1))
     told, plain = (
         sampling.Sampler(tiny_photos(), replace(PRESETS["tiny32"], shares=shares, told_level=on), 4, 0)
-        for on in (True, False)
+        for on in (way, "")
     )
     levels = set()
     for step in range(20):
