@@ -132,12 +132,15 @@ def test_every_block_is_told_which_levels_are_open():
 
 @pytest.mark.parametrize("told", ["paired", "summed"])
 def test_told_the_level_the_discriminator_has_an_opinion_for_each(told):
-    """Nine for each label: seven levels, all closed, several. Summed, a label weighs alike at every level."""
+    """Nine for each label: seven levels, all closed, several; other sizes stay. Summed, a label weighs alike in all."""
     k = len(CLASSES)
     with seeded(4):
         network = Discriminator(replace(PRESET, told_level=told), k).eval()
     rows = [m.num_embeddings for m in network.modules() if isinstance(m, torch.nn.Embedding)]
     assert rows == ([9 * k] * 5 if told == "paired" else [k, 9] * 5)  # patches, the whole, three heads
+    others = [p for name, p in network.named_parameters() if "of_level" not in name]
+    for ours, theirs in zip(others, Discriminator(PRESET, k).parameters(), strict=True):
+        assert ours.shape[1:] == theirs.shape[1:]
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         every = [network.pixels(images, torch.full((2,), i))[0][:, 0] for i in range(9 * k)]
