@@ -8,7 +8,7 @@ channel; and how far each of the seven levels is open stands beside z and label 
 norm, so that a deep block knows whether what it imagines will be seen. The mask itself is a further input channel
 of the convolution, so that "closed" and "zero" differ; so is noise where the mask is closed: what is not given is
 left to chance. And fc8 comes in as what sets the reference apart from its label's photographs: the label says the
-rest, and beside it that part is too small to be learnt from.
+rest, and beside it that part is too small to be learnt from; where the classifier doubts the label, the label holds.
 """
 
 from collections.abc import Callable
@@ -139,10 +139,12 @@ class Generator(nn.Module):
                 self.class_std[label] = group.std(0).clamp(min=1e-3)
 
     def within_class(self, fc8: Tensor, labels: Tensor) -> Tensor:
-        """How fc8 (B, K) differs from the mean of its label, in standard deviations d, as d exp(-d^2 / 16).
+        """How fc8 (B, K) differs from its label's mean, in standard deviations, as far as it speaks for that label.
 
-        Up to two of them that is about d; far outside a label's spread, as under a label that is not the
-        reference's, it is nothing.
+        With p the softmax's share of the label, of fc8 over that of the label's mean and at most 1, it is p^2 times
+        the difference: all of it where the classifier is as sure of the label as of its photographs on average, nothing
+        under a label that is not the reference's. (B, K).
         """
-        d = (fc8 - self.class_mean[labels]) / self.class_std[labels]  # (B, K)
-        return d * torch.exp(-d.square() / 16)
+        mean = self.class_mean[labels]  # (B, K)
+        share, usual = (f.softmax(1).gather(1, labels[:, None]) for f in (fc8, mean))  # (B, 1)
+        return (fc8 - mean) / self.class_std[labels] * (share / usual).clamp(max=1).square()

@@ -173,16 +173,20 @@ def test_levels_enter_from_deep_to_fine():
     assert list(GENERATOR.blocks) == ["fc8", "fc7", *reversed(CONV_LEVELS)]
 
 
-def test_fc8_enters_as_what_sets_it_apart_from_its_label():
-    """Two deviations above the label's mean: 2 exp(-4 / 16); under another label, a hundred away: nothing."""
+def test_fc8_enters_as_what_sets_it_apart_from_its_label_as_far_as_it_speaks_for_it():
+    """Surer of the label than its mean: as it is; half as sure: a quarter; of another label: nothing.
+
+    By hand, with a mean of which the label has three quarters of the softmax (logits ln 3 and 0).
+    """
     with seeded(5):
         generator = Generator(PRESET, 2)
-    generator.class_mean.copy_(torch.tensor([[10.0, 0.0], [0.0, 10.0]]))
+    generator.class_mean.copy_(torch.tensor([[1.0986123, 0.0], [0.0, 1.0986123]]))
     generator.class_std.copy_(torch.tensor([[0.5, 0.1], [0.1, 0.1]]))
-    fc8 = torch.tensor([[11.0, 0.0], [11.0, 0.0]])
-    own, other = generator.within_class(fc8, torch.tensor([0, 1]))
-    torch.testing.assert_close(own, torch.tensor([2 * 0.77880078, 0.0]))
-    torch.testing.assert_close(other, torch.zeros(2))
+    fc8 = torch.tensor([[2.0986123, 0.0], [0.0, 0.5108256], [20.0, 0.0]])  # the second: label 0 has 3 / 8
+    surer, half, other = generator.within_class(fc8, torch.tensor([0, 0, 1]))
+    torch.testing.assert_close(surer, torch.tensor([2.0, 0.0]))
+    torch.testing.assert_close(half, torch.tensor([-1.0986123 / 0.5, 0.5108256 / 0.1]) / 4)
+    torch.testing.assert_close(other, torch.zeros(2), rtol=0, atol=1e-6)
 
 
 def test_the_condition_ends_with_the_levels_amounts_from_fine_to_deep():
