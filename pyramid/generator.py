@@ -24,6 +24,7 @@ from pyramid.presets import Preset
 
 CLASS_EMBEDDING = 64  # numbers
 KEEP = -1.0  # of every gate before the sigmoid, at the start: 0.27 of a channel is kept where its level is open
+WITHIN = 8.0  # standard deviations by which fc8 differs from its label's mean at most; few photographs give poor ones
 NOISE_CHANNELS = {"conv5": 0, "conv4": 8, "conv3": 4, "conv2": 2, "conv1": 1}
 
 
@@ -143,8 +144,9 @@ class Generator(nn.Module):
 
         With p the softmax's share of the label, of fc8 over that of the label's mean and at most 1, it is p^2 times
         the difference: all of it where the classifier is as sure of the label as of its photographs on average, nothing
-        under a label that is not the reference's. (B, K).
+        under a label that is not the reference's. (B, K), within ±WITHIN.
         """
         mean = self.class_mean[labels]  # (B, K)
         share, usual = (f.softmax(1).gather(1, labels[:, None]) for f in (fc8, mean))  # (B, 1)
-        return (fc8 - mean) / self.class_std[labels] * (share / usual).clamp(max=1).square()
+        within = (fc8 - mean) / self.class_std[labels] * (share / usual).clamp(max=1).square()
+        return within.clamp(-WITHIN, WITHIN)

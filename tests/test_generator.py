@@ -189,6 +189,18 @@ def test_fc8_enters_as_what_sets_it_apart_from_its_label_as_far_as_it_speaks_for
     torch.testing.assert_close(other, torch.zeros(2), rtol=0, atol=1e-6)
 
 
+def test_a_label_of_few_photographs_makes_fc8_no_larger_than_eight_standard_deviations():
+    """Two photographs of label 0 at -1 and -1.2, so a standard deviation of 0.1 sqrt 2: 100 / 0.1414 is cut to 8."""
+    with seeded(5):
+        generator = Generator(PRESET, 2)
+    generator.measure_labels(torch.tensor([[9.0, -1.0], [9.0, -1.2]]), torch.tensor([0, 0]))
+    fc8 = torch.tensor([[9.0, -101.1], [9.0, -1.0], [200.0, 98.9]])
+    far, near, above = generator.within_class(fc8, torch.tensor([0, 0, 0]))
+    torch.testing.assert_close(far, torch.tensor([0.0, -8.0]))
+    torch.testing.assert_close(near, torch.tensor([0.0, 0.1 / (0.1 * 2**0.5)]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(above, torch.tensor([8.0, 8.0]))
+
+
 def test_the_condition_ends_with_the_levels_amounts_from_fine_to_deep():
     """Amounts of a tenth at conv1 to seven tenths at fc8; conv4 in a quarter of its cells alone."""
     features, z, labels = inputs(4)
