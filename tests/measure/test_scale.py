@@ -139,8 +139,8 @@ def test_the_pace_by_hand(monkeypatch):
     assert found.by_work == pytest.approx(256 / (2e6 * 17 / 16 / 1e5), rel=1e-5)
     assert found.days == pytest.approx(36e6 / found.by_kernel / 86_400)
     assert found.energy == pytest.approx(found.days * 24 * 0.7)
-    small = known(preset=PRESETS["photos32"])  # a batch of 32: four images to each of eight cards, none to others of 64
-    assert plan.pace(small, card, 8).each == 4 and plan.pace(small, card, 64) is None
+    small = known(preset=PRESETS["photos32"])  # batches of 128: sixteen to each of eight cards, none to others of 64
+    assert plan.pace(small, card, 8).each == 16 and plan.pace(small, card, 64) is None
     for function in (plan.modelled, plan.operations):
         function.cache_clear()
 
