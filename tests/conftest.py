@@ -1,6 +1,7 @@
 """Shared fixtures: a tiny untrained model, and a run over random images."""
 
 import hashlib
+import os
 
 import pytest
 import torch
@@ -15,6 +16,14 @@ from pyramid.presets import PRESETS
 from pyramid.training import Run
 
 CLASSES = ("forest", "sea", "street")
+
+
+def pytest_configure():
+    """With `pytest -n`, each process computes on its share of the cores, and so does what it starts."""
+    if count := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        threads = max(1, os.cpu_count() // int(count))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
 
 
 def tiny_photos(count: int = 48) -> Photos:
