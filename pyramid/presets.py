@@ -173,8 +173,8 @@ PRESETS = {
             attention_side=8,
             batch=128,
             images=256_000,
-            # told the level, the discriminator keeps each level by itself to the photographs' tones; summed, since it
-            # sees too few images to learn each pair of label and level
+            # told the level, the discriminator keeps each level by itself to the photographs' tones; summed: runs of
+            # a quarter of the images saw too few to learn each pair of label and level
             told_level="summed",
             reconstruction=(16.0, 24.0, 24.0, 4.0, 0.5, 0.3, 0.3),
             # with conv4's weight it keeps a label from favourite layouts there, where a picture has 2x2 places
