@@ -24,8 +24,9 @@ from pyramid.presets import Preset
 HEAD_LEVELS = ("conv2", "conv3", "conv4")
 DRAWS = len(LEVELS) + 2  # what may have been open: one level, none, several
 SUMMARY = 256  # numbers that sum up the 4x4 map
-#: factor behind every normalised layer of the pixel network: with largest singular value 1 the signal fades to a
-#: fiftieth on its way, and the gradient with it (Lin et al. 2021, "Why Spectral Normalization Stabilizes GANs")
+#: factor behind every normalised block and layer of the pixel network, not within a block: with largest singular value
+#: 1 the signal fades to a fiftieth on its way, and the gradient with it (Lin et al. 2021, "Why Spectral Normalization
+#: Stabilizes GANs")
 GAIN = 1.6
 
 

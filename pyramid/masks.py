@@ -52,9 +52,9 @@ class Masks:
         return pyramid
 
 
-def level(name: str, amount: float = 1.0) -> Masks:
+def level(name: str) -> Masks:
     """One level open, every other closed: type 1 of the paper."""
-    return Masks({name: amount})
+    return Masks({name: 1.0})
 
 
 def soft(**amounts: float) -> Masks:
@@ -67,17 +67,15 @@ def closed() -> Masks:
     return Masks()
 
 
-def region(inside: Tensor, deep: str, fine: tuple[str, ...] | None = None) -> Masks:
+def region(inside: Tensor, deep: str) -> Masks:
     """`deep` open everywhere, finer levels only outside a region: type 2 of the paper, for editing.
 
     Args:
         inside: (H, W), 1 inside the region that is to be imagined anew, 0 outside.
         deep: the level that is open inside; deeper ones are closed.
-        fine: levels open outside; by default all finer than `deep`.
     """
-    fine = LEVELS[: depth(deep)] if fine is None else fine
     outside = 1 - inside.float()
-    return Masks({**{name: outside for name in fine}, deep: 1.0})
+    return Masks({**{name: outside for name in LEVELS[: depth(deep)]}, deep: 1.0})
 
 
 def to_level(region: Tensor, name: str) -> Tensor:

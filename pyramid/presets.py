@@ -12,7 +12,7 @@ class MaskShares:
 
     region: float = 0.30  # type 2 of the paper: one level everywhere, finer ones outside a region (reported)
     closed: float = 0.05  # ours: everything closed, the class-only baseline
-    several: float = 0.10  # ours: two or more levels with amounts from U(0, 1), for the sliders
+    several: float = 0.10  # ours: amounts from U(0, 1) for a level and, each at 0.4, the others, for the sliders
     relabel: float = 0.14  # ours: of samples whose finest open level is conv3 or deeper, given another label
     compose: float = 0.6  # ours: of the type 2 samples with conv3, conv4 or conv5 drawn, another photograph's inside
     levels: tuple[float, ...] = (1, 1, 1, 1, 1, 1, 1)  # weight of each level in types 1 and 2 (paper: uniform)

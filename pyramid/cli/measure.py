@@ -42,7 +42,7 @@ def evaluate(args: argparse.Namespace) -> None:
         if images <= extractor.features:
             print(f"{title} needs more than {extractor.features} images; with {images} it is left out.")
     inception = None
-    if args.fid is not None:
+    if args.fid is not None and images > Inception.features:
         try:
             inception = Inception(Path(args.fid) if args.fid else None, model.device)
         except InputError as error:  # one sentence, and the other columns

@@ -108,6 +108,8 @@ def write(path: Path, contents: dict[str, bytes], asked: bool) -> list[Path]:
 def save_figure(figure: Figure, given: str | None, default: Path) -> None:
     """Write a figure as PNG, to the file given with --out or to a default, and say where."""
     path = Path(given or default)
+    if path.suffix.lower() not in ("", ".png"):
+        raise InputError(f"{path} would hold a PNG; give --out a name that ends in .png.")
     print(f"Wrote {write(path, {path.suffix or '.png': png(figure)}, bool(given))[0]}")
 
 

@@ -87,9 +87,9 @@ def _draw_grid(
             figure.text((left - 0.08) / width, y, rows[r], ha="right", va="center", fontsize=9, color=INK)
 
 
-def pyramid_titles(first: str = "reference") -> list[str]:
+def pyramid_titles() -> list[str]:
     """Column titles of a pyramid: the reference, then every level from fine to deep."""
-    return [first, *LEVELS]
+    return ["reference", *LEVELS]
 
 
 def plot_masks(masks: dict[str, Tensor], title: str | None = None) -> Figure:

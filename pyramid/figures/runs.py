@@ -16,7 +16,7 @@ from pyramid.figures.grids import pyramid_titles
 from pyramid.levels import LEVELS
 
 CURVES = (  # where the value stands in a line of metrics, title, and a level to compare with
-    (("discriminator", "adversarial"), "discriminator's hinge loss", 2.0, "2: at chance"),
+    (("discriminator", "adversarial"), "discriminator's loss", 2.0, "hinge at chance: 2"),
     (("generator", "reconstruction"), "semantic reconstruction", None, ""),
     (("z_distance",), "distance of two z", None, ""),
 )
@@ -34,7 +34,7 @@ def read_metrics(folder: Path) -> list[dict]:
     if not path.is_file():
         return []
     found = read_lines(path)
-    lines = [line for line in found if _is_of_a_run(line)]
+    lines = [line for line in found if is_of_a_run(line)]
     if found and not lines:
         raise InputError(
             f"{path} is the log of something else: no line of it has images, discriminator and generator; give the "
@@ -43,7 +43,7 @@ def read_metrics(folder: Path) -> list[dict]:
     return lines
 
 
-def _is_of_a_run(line: dict) -> bool:
+def is_of_a_run(line: dict) -> bool:
     """Whether a line has what training writes into each."""
     networks = (line.get("discriminator"), line.get("generator"))
     return type(line.get("images")) in (int, float) and all(isinstance(terms, dict) for terms in networks)
@@ -65,8 +65,8 @@ def term(line: dict, *names: str) -> float | None:
 
 def newest_samples(folder: Path) -> Image.Image | None:
     """The last sample grid that a run wrote, or None."""
-    grids = sorted(folder.glob("samples-*.png"))
-    return Image.open(grids[-1]).convert("RGB") if grids else None
+    grids = {int(path.stem[8:]): path for path in folder.glob("samples-*.png") if path.stem[8:].isdigit()}
+    return Image.open(grids[max(grids)]).convert("RGB") if grids else None
 
 
 def plot_run_curves(runs: dict[str, Path]) -> Figure:
@@ -103,22 +103,20 @@ def plot_run_curves(runs: dict[str, Path]) -> Figure:
     return figure
 
 
-def plot_samples(samples: Image.Image, rows: int | None = None, title: str | None = None) -> Figure:
+def plot_samples(samples: Image.Image, rows: int | None = None) -> Figure:
     """A run's sample grid under the names of its columns, the first `rows` references of it."""
     pixels = np.asarray(samples)
     side = (pixels.shape[1] + 2) // (len(LEVELS) + 2)
     if rows:
         pixels = pixels[: rows * side - 2]
     width, height = 9.2, 9.2 * pixels.shape[0] / pixels.shape[1]
-    top = 0.25 + 0.25 * bool(title)
+    top = 0.25  # inches of titles
     figure = Figure(figsize=(width, height + top), dpi=110, facecolor="white")
     axes = figure.add_axes((0, 0, 1, height / (height + top)))
     axes.imshow(pixels, interpolation="lanczos", aspect="auto")
     axes.axis("off")
     for i, name in enumerate((*pyramid_titles(), "closed")):
         axes.text((i + 0.5) * side, -4, name, ha="center", va="bottom", fontsize=9, color=INK)
-    if title:
-        figure.text(0.5, 0.995, title, ha="center", va="top", fontsize=11, color=INK)
     return figure
 
 

@@ -4,6 +4,7 @@ The second extractor reads the judge's features, which took no part in any train
 network: where both extractors order the snapshots alike, the first was not flattered by the classifier's features.
 """
 
+import hashlib
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from pyramid.checkpoints import load_weights
+from pyramid.checkpoints import as_bytes, load_weights
 from pyramid.data import Photos, from_bytes
 from pyramid.errors import InputError
 from pyramid.generator import Generator
@@ -28,10 +29,9 @@ from pyramid.model import SemanticPyramid
 class JudgeFeatures:
     """What the judge sees before it names a class, as features of a Fréchet distance."""
 
-    resize = "none"
-
     def __init__(self, judge: Judge, name: str):
         self.judge, self.name, self.features = judge, f"judge of {name}", judge.head.in_features
+        self.resize = f"none, {hashlib.sha256(as_bytes(judge)).hexdigest()}"  # cached features are of these weights
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
@@ -41,7 +41,8 @@ class JudgeFeatures:
 
 def snapshots(run: Path) -> dict[int, Path]:
     """The generators that a run has kept: images seen -> file. Raises InputError where there is none."""
-    found = {int(path.stem): path for path in sorted((run / "snapshots").glob("*.safetensors")) if path.stem.isdigit()}
+    paths = [path for path in (run / "snapshots").glob("*.safetensors") if path.stem.isdigit()]
+    found = {int(path.stem): path for path in sorted(paths, key=lambda path: int(path.stem))}
     if not found:
         raise InputError(f"{run} keeps no snapshots; give the folder of a run of `python -m pyramid train`.")
     return found

@@ -60,7 +60,7 @@ class Answer:
     exposure: str = "standard"  # one of EXPOSURES; files of answers that do not say are of the standard one
 
 
-def plan_trials(photographs: int, each: int, seed: int, levels: tuple[str, ...] = LEVELS) -> list[Trial]:
+def plan_trials(photographs: int, each: int, seed: int) -> list[Trial]:
     """The trials of one rater: training first, then tests and attention checks in random order.
 
     Args:
@@ -77,11 +77,11 @@ def plan_trials(photographs: int, each: int, seed: int, levels: tuple[str, ...] 
     def draw(below: int) -> int:
         return int(torch.randint(below, (), generator=random))
 
-    kinds = [("test", test, level, i % 2 == 0) for test in TESTS for level in levels for i in range(each)]
+    kinds = [("test", test, level, i % 2 == 0) for test in TESTS for level in LEVELS for i in range(each)]
     checks = max(5, len(kinds) // 10)
-    kinds += [("attention", TESTS[i % 2], levels[draw(len(levels))], i % 2 == 0) for i in range(checks)]
+    kinds += [("attention", TESTS[i % 2], LEVELS[draw(len(LEVELS))], i % 2 == 0) for i in range(checks)]
     order = torch.randperm(len(kinds), generator=random).tolist()
-    begin = [("training", TESTS[i % 2], levels[draw(len(levels))], i % 2 == 0) for i in range(TRAINING)]
+    begin = [("training", TESTS[i % 2], LEVELS[draw(len(LEVELS))], i % 2 == 0) for i in range(TRAINING)]
     trials = []
     for number, (kind, test, level, left) in enumerate(begin + [kinds[i] for i in order]):
         source = draw(photographs)

@@ -14,7 +14,6 @@ from pyramid.scenes.layers import Layer
 from pyramid.scenes.parts import Rng
 
 Point = tuple[float, float]
-Limb = tuple[Point, Point, float, float]  # from, to, and the radius at either end
 
 SKIN = (  # from very light to very dark, evenly along the scale; tones between are mixed
     (0.97, 0.83, 0.74),

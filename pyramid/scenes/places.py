@@ -83,6 +83,8 @@ def fetch_part(name: str, folder: Path, progress: bool = True) -> list[Path]:
     there = [folder / called for _, called in part.holds] or [archive]
     with locked(folder):
         if not all(path.exists() for path in there):
+            if part.holds and not hasattr(tarfile, "data_filter"):
+                raise InputError(f"This Python cannot unpack {archive.name} safely; 3.10.12 or 3.11.4 can.")
             fetch(part.address, archive, part.md5, progress)
             if part.holds:
                 _unpack(archive, folder, part, progress)

@@ -99,7 +99,7 @@ def paint(planned: Plan, size: int, style: str = "picture") -> Scene:
 
 
 def _most_frequent(material: np.ndarray) -> np.ndarray:
-    """Of every 2x2 points the material that occurs most; of a tie, the upper left."""
+    """Of every 2x2 points the material that occurs most; of a tie, the upper left, of two diagonals the other."""
     a, b, c, d = material[::2, ::2], material[::2, 1::2], material[1::2, ::2], material[1::2, 1::2]
     return np.where(
         (b == c) & (b != a) | (b == d) & (b != a) & (a != c) | (c == d) & (c != a) & (a != b), np.where(c == d, d, b), a

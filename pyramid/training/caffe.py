@@ -26,7 +26,7 @@ CAFFE_MEAN = (123.0, 117.0, 104.0)  # RGB, of images in 0 … 255
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(number, value) of each field of a message: an integer, or the bytes of whatever has a length.
 
-    Raises ValueError where the message is cut short or has a wire type that protocol buffers of today do not.
+    Raises ValueError where the message is cut short, KeyError at a wire type that protocol buffers of today have not.
     """
     at = 0
     while at < len(message):

@@ -26,8 +26,8 @@ from pyramid.training.health import check_finite
 
 BATCH = 64
 CHUNK = 32  # images that are passed at once without training: few enough to stay in a CPU's cache
-FROM_RANDOM = 2e-3  # peak learning rate of a network that begins with random weights
-FINE_TUNING = 5e-5  # and of one that begins with trained ones
+FROM_RANDOM = 2e-3  # peak learning rate of a slim classifier or a judge, also of one that begins with a release's
+FINE_TUNING = 5e-5  # and of VGG-16's own convolutions
 HEAD_RATE = 1e-3
 HEAD_EPOCHS = 12  # of the fully connected layers alone
 HEAD_VIEWS = 2  # augmented copies of each photograph that these are fitted to
@@ -67,7 +67,7 @@ def train_head(classifier: Classifier, photos: Labelled, seed: int = 0, progress
     features, labels = _encode_views(classifier, training, random, progress)  # (HEAD_VIEWS * N, D), (HEAD_VIEWS * N,)
     head = classifier.classifier.train()
     optimiser = torch.optim.AdamW(head.parameters(), lr=HEAD_RATE, weight_decay=WEIGHT_DECAY)
-    steps = max(HEAD_EPOCHS * math.ceil(len(training) / BATCH), 2)
+    steps = max(HEAD_EPOCHS * math.ceil(len(training.known) / BATCH), 2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=HEAD_RATE, total_steps=steps, pct_start=0.2)
     with seeded(seed):  # dropout
         for _ in tqdm(range(steps), desc="head", unit="batch", disable=not progress):

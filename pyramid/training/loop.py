@@ -3,7 +3,8 @@
 Each step draws batch / 2 references and two noise vectors for each, so the diversity loss needs no third pass. The
 discriminator and then the generator are updated on the same generated images. The randomness of step n comes from
 (seed, n), and schedules and the average count images, never time: a run that was killed and resumed ends with the
-same weights, bit for bit, as one never stopped. Several processes may share a run, see `ranks.py`.
+same weights as one never stopped, on a CPU bit for bit, on a card but for the order of its sums. Several processes
+may share a run, see `ranks.py`.
 """
 
 import hashlib
@@ -218,6 +219,8 @@ class Run:
             raise InputError(
                 f"The networks in {release.folder} are not those of the preset {self.preset.name}; leave --from out."
             ) from None
+        for network in (self.generator, self.ema.module):  # the release's are of other photographs
+            network.measure_labels(self.gallery["fc8"].float(), self.gallery_labels)
 
 
 def start(preset: Preset, photos: Labelled, source: str | Path | Release, seed: int = 0) -> Run:

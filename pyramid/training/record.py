@@ -13,6 +13,7 @@ from pyramid.checkpoints import append, read_lines, save_weights, write_atomical
 from pyramid.data import from_bytes, to_bytes
 from pyramid.errors import InputError
 from pyramid.figures import contact_sheet
+from pyramid.figures.runs import is_of_a_run
 from pyramid.generator import Generator
 from pyramid.levels import LEVELS, depth
 from pyramid.losses import layout
@@ -29,7 +30,6 @@ METRICS = "metrics.jsonl"
 SNAPSHOTS = "snapshots"
 SHEET_REFERENCES = 8
 DEEP = depth("conv5")
-FIRST = 5_000  # steps that a run may have logged and lost before it had a checkpoint
 
 
 class Metrics:
@@ -52,7 +52,8 @@ class Metrics:
         first, second = batch.split_z(fake)
         self._add(("z_distance",), (first - second).abs().mean())
         self._add(("pictures",), torch.stack([ranks.std(fake), (fake.abs() > 0.98).float().mean()]))
-        deep = batch.of_one_class(batch.level)[0] >= DEEP  # (B/4,)
+        level = torch.stack(batch.of_one_class(batch.level))  # (2, B/4)
+        deep = ((level >= DEEP) & (level < len(LEVELS))).all(0)  # (B/4,)
         apart = [_apart(batch, images) * deep for images in (first, batch.references)]
         self._add(("variety",), torch.stack([a.sum() for a in apart]))
         if scores.real:
@@ -64,7 +65,7 @@ class Metrics:
         """Means over the steps added and the ranks; a term of several levels by level, scores by drawn level.
 
         `pictures`: standard deviation of all pixels, in [-1, 1], and the share of values beyond 0.98. `variety`: how
-        far two images of one class lie apart in layout where conv5 or a deeper level was drawn, as a share of how
+        far two images of one class lie apart in layout where conv5, fc7 or fc8 was drawn for both, as a share of how
         far their references do.
         """
         sums = ranks.means(self.sums)
@@ -112,7 +113,7 @@ def forget_after(folder: Path, step: int) -> None:
     if path.is_file():
         lines = read_lines(path)
         steps = [line.get("step") for line in lines]
-        if not step and any(type(n) is not int or n > FIRST for n in steps):
+        if not step and lines and not any(map(is_of_a_run, lines)):
             raise InputError(f"{path} is the log of something else; give another folder with --out.")
         kept = [line for line, n in zip(lines, steps, strict=True) if type(n) is int and n <= step]
         write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept).encode())

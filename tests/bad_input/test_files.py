@@ -32,6 +32,12 @@ def demo(*arguments) -> int:
     return main(["generate", "photo.png", "--samples", "1", "--levels", "conv1", *arguments])
 
 
+def test_a_picture_is_not_written_under_a_name_of_another_kind(here, capsys):
+    Image.new("RGB", (80, 80), "green").save("photo.png")
+    assert demo("--out", "out.jpg") == 2 and "ends in .png" in capsys.readouterr().err
+    assert not (here / "out.jpg").exists()
+
+
 def test_a_command_replaces_only_what_a_command_wrote_there(here, capsys):
     Image.new("RGB", (80, 80), "green").save("photo.png")
     (here / "outputs").mkdir()
@@ -271,6 +277,15 @@ def test_a_log_that_is_not_a_run_s_is_left_alone(here):
         with pytest.raises(InputError, match="log of something else"):
             train(tiny_run(), here / "run", steps=1, progress=False)
         assert log.read_text() == text
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_begun_anew(here):
+    """However many steps a fast card had made by then."""
+    (here / "run").mkdir()
+    log = here / "run" / "metrics.jsonl"
+    log.write_text('{"step": 9000, "images": 144000, "discriminator": {}, "generator": {}}\n{"step": 90')
+    assert train(tiny_run(), here / "run", steps=1, progress=False).step_count == 1
+    assert "9000" not in log.read_text()
 
 
 def test_links_are_followed_and_devices_stay(here, capsys):

@@ -234,6 +234,10 @@ def test_networks_of_another_preset_are_refused_before_they_are_used(here, capsy
     with pytest.raises(InputError, match="other layers than the preset photos64's"):
         start(PRESETS["photos64"], photos, release)
     run = start(PRESETS["scenes64"], replace(photos, images=photos.images.repeat(1, 1, 2, 2)), release)
+    run.start_from(release)
+    fc8 = run.gallery["fc8"].float()[run.gallery_labels == 3]  # of these photographs, not of the release's
+    for network in (run.generator, run.ema.module):
+        torch.testing.assert_close(network.class_mean[3], fc8.mean(0))
     run.preset = replace(run.preset, name="wider")
     run.generator = torch.nn.Linear(1, 1)
     with pytest.raises(InputError, match="are not those of the preset wider"):

@@ -59,6 +59,8 @@ def a_run(folder, lines=3, grids=(100, 2000)):
 def test_newest_samples_is_the_one_of_most_images(tmp_path):
     newest = figures.newest_samples(a_run(tmp_path / "run"))
     assert newest.getpixel((0, 0)) == (255, 255, 255)  # the second grid is white, the first black
+    longest = figures.newest_samples(a_run(tmp_path / "long", grids=(9_999_872, 10_000_128)))
+    assert longest.getpixel((0, 0)) == (255, 255, 255)
     assert figures.newest_samples(a_run(tmp_path / "empty", 0, ())) is None
 
 

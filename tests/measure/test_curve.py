@@ -10,6 +10,7 @@ from pyramid.checkpoints import save_weights
 from pyramid.device import seeded
 from pyramid.errors import InputError
 from pyramid.generator import Generator
+from pyramid.judge import Judge
 from pyramid.measure import curve, levels, metrics
 
 
@@ -34,6 +35,9 @@ def run(tmp_path, tiny_model):
 
 def test_snapshots_come_in_the_order_of_images(run, tmp_path):
     assert list(curve.snapshots(run)) == [64, 512, 1024]
+    (run / "snapshots" / "10000128.safetensors").touch()  # of eight digits, "1" before "9"
+    (run / "snapshots" / "9999872.safetensors").touch()
+    assert list(curve.snapshots(run)) == [64, 512, 1024, 9_999_872, 10_000_128]
     with pytest.raises(InputError, match="keeps no snapshots"):
         curve.snapshots(tmp_path / "elsewhere")
 
@@ -66,6 +70,21 @@ def test_a_distance_is_that_of_the_snapshot_s_own_images(run, tiny_model, monkey
     assert result["rows"]["512"]["judge"]["closed"] == pytest.approx(expected, rel=0.02)
     table = curve.markdown_table(result)
     assert table.count("| pixels |") == 3 and "rank correlation" in table
+
+
+def test_the_cache_of_one_judge_is_not_read_for_another(run, tiny_model, monkeypatch):
+    """Two runs over the same photographs, each with a judge of its own: what is cached for one changes nothing."""
+    monkeypatch.setattr(curve, "Extractor", Pixels)
+    kept, distances = dict([next(iter(curve.snapshots(run).items()))]), []
+    for seeds, cache in (((2,), "alone"), ((1, 2), "shared")):
+        monkeypatch.setattr("pyramid.data.CACHE", run / cache)
+        for seed in seeds:
+            with seeded(seed):
+                judge = Judge(len(tiny_model.classes), tiny_model.preset.judge_base).eval()
+            monkeypatch.setattr(tiny_model, "judge", judge)
+            rows = curve.measure(tiny_model, kept, tiny_photos(90), 90, side=32, progress=False)["rows"]
+        distances.append(rows["64"]["judge"]["closed"])
+    assert distances[0] == pytest.approx(distances[1], rel=1e-6)
 
 
 def test_agreement_is_spearmans():

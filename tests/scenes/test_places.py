@@ -112,6 +112,13 @@ def test_one_dataset_by_the_lists_and_as_a_plain_folder(server, tmp_path):
     assert torch.equal(load_photos(root / "val_256", 32, progress=False).labels.bincount(), torch.tensor([2, 2, 1, 1]))
 
 
+def test_a_python_that_cannot_unpack_is_told_before_anything_is_fetched(server, tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(InputError, match="3.10.12 or 3.11.4 can"):
+        places.fetch_part("val", tmp_path, progress=False)
+    assert not server.asked
+
+
 def test_a_tar_that_broke_off_while_it_was_unpacked_is_unpacked_anew(server, tmp_path, monkeypatch):
     once = tarfile.TarFile.extract
     monkeypatch.setattr(tarfile.TarFile, "extract", lambda self, member, *_, **__: 1 / (member.name[-5] != "5"))

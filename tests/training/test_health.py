@@ -115,15 +115,19 @@ def test_values_that_are_not_finite_are_named():
         check_finite({"generator": network}, WELL, "")
 
 
-def test_variety_is_measured_against_the_references(tmp_path, monkeypatch):
-    """A generator that gives its references back has the variety of its references: 1."""
+@pytest.mark.parametrize(
+    ("levels", "variety"), [((6, 6), 1), ((4, 5), 1), ((7, 7), None), ((6, 8), None), ((5, 0), None)]
+)
+def test_variety_is_measured_against_the_references(levels, variety, monkeypatch):
+    """A generator that gives its references back has the variety of its references, 1, over pairs at deep levels."""
     monkeypatch.setattr("pyramid.training.loop.REPORT_EVERY", 1)
     run = tiny_run()
     draw = run.sampler.draw
 
     def deep(step):
         batch = draw(step)
-        batch.level = torch.full_like(batch.level, 6)
+        for half, level in zip(batch.of_one_class(torch.arange(len(batch.level))), levels, strict=True):
+            batch.level[half] = level
         run.generator.forward = lambda *_: batch.references.repeat(2, 1, 1, 1) + 0 * run.generator.to_rgb.bias.sum()
         return batch
 
@@ -133,4 +137,4 @@ def test_variety_is_measured_against_the_references(tmp_path, monkeypatch):
 
     metrics = Metrics()
     run.step(metrics)
-    assert metrics.line()["variety"] == 1
+    assert metrics.line().get("variety") == variety

@@ -21,7 +21,7 @@ from pyramid.device import seeded
 from pyramid.judge import Judge
 from pyramid.presets import PRESETS
 from pyramid.scenes import load_folder, streaming
-from pyramid.training import Run, train
+from pyramid.training import Run, classifiers, train
 from pyramid.training.classifiers import train_head, train_supervised
 
 COUNT = 90
@@ -135,6 +135,11 @@ def test_a_head_is_fitted_to_the_known_photographs(folder, monkeypatch):
     looked_at = []
     read = streaming.Files.read
     monkeypatch.setattr(streaming.Files, "read", lambda self, rows: looked_at.append(rows) or read(self, rows))
+    lengths, schedule = [], torch.optim.lr_scheduler.OneCycleLR
+    monkeypatch.setattr(classifiers, "BATCH", 4)
+    monkeypatch.setattr(
+        torch.optim.lr_scheduler, "OneCycleLR", lambda *a, **k: lengths.append(k["total_steps"]) or schedule(*a, **k)
+    )
     photos = streamed(folder)
     with seeded(3):
         classifier = Classifier(len(CLASSES), **PRESET.classifier)
@@ -142,6 +147,7 @@ def test_a_head_is_fitted_to_the_known_photographs(folder, monkeypatch):
     training = photos.part(held_out=False)
     known = training.rows[training.known].tolist()
     assert looked_at[:2] == [known, known]  # in both views
+    assert lengths == [12 * 3]  # epochs of the twelve known ones, not of all 81
 
 
 def test_ctrl_c_ends_a_run_and_whoever_reads_for_it(folder, tmp_path):
