@@ -53,7 +53,8 @@ def plot_level_table(result: dict) -> Figure:
         spread = np.array([rows[name].get(f"{key}_spread", 0.0) for name in names])
         ends = [rows[name]["intervals"].get(key) for name in names]
         reach = [spread, spread] if None in ends else [values - [e[0] for e in ends], [e[1] for e in ends] - values]
-        axes.bar(names, values, color=ACCENT, yerr=np.maximum(reach, 0), error_kw={"lw": 1, "capsize": 2})
+        drawn = np.maximum(reach, 0) if np.any(reach) else None  # of a single seed there is no spread
+        axes.bar(names, values, color=ACCENT, yerr=drawn, error_kw={"lw": 1, "capsize": 2})
         if key in marks:
             axes.axhline(marks[key], color=INK, lw=0.9, ls=":")
         axes.set_ylabel(label, fontsize=8)

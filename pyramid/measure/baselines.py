@@ -13,7 +13,6 @@ from tqdm.auto import tqdm
 
 from pyramid import editing, masks
 from pyramid.data import Photos, draw_edges, from_bytes, to_bytes
-from pyramid.errors import InputError
 from pyramid.measure import metrics
 from pyramid.measure.extractors import Extractor
 from pyramid.measure.inversion import invert
@@ -92,15 +91,12 @@ def _images(pictures: list[np.ndarray]) -> Tensor:
 def measure(model: SemanticPyramid, photos: Photos, count: int, side: int, seed: int = 0, progress=True) -> dict:
     """Four uses, each by the pyramid and by what else there is, over the same `count` photographs.
 
-    KID is taken to as many other photographs: to the same ones, what returns them unchanged would come out below 0.
+    KID is taken to as many other photographs.
 
     Returns: {"settings": …, "rows": {use: {method: {metric: number}}}, "pictures": {use: {title: (SHOWN, 3, S, S)}}}.
     Raises InputError where there are fewer than 2 * `count` photographs.
     """
-    if len(photos) < 2 * count:
-        raise InputError(f"There are {len(photos)} photographs, fewer than twice {count}; give more or lower --images.")
-    order = torch.randperm(len(photos), generator=torch.Generator().manual_seed(seed))
-    order, apart = order[:count], order[count : 2 * count]
+    order, apart = metrics.chosen_and_others(photos, count, seed)
     x, y = from_bytes(photos.images[order]), photos.labels[order]
     region = random_boxes(count, model.image_size, torch.Generator().manual_seed(seed))
     extract = Extractor(side, model.device)

@@ -24,14 +24,16 @@ def compare(
 ) -> dict:
     """Both methods at each level, over the first `count` photographs of an order fixed by `seed`.
 
+    KID and the Fréchet distance are taken to as many other photographs.
+
     Returns: {"settings": …, "rows": {level: {method: {column: number}}}, "pictures": uint8 per level and method}.
     Seconds are of this machine, an image, in batches of BATCH. A Fréchet distance is among the columns where
-    there are more photographs than features.
+    there are more photographs than features. Raises InputError where there are fewer than 2 * `count` photographs.
     """
-    order = metrics.chosen(photos, count, seed)
+    order, apart = metrics.chosen_and_others(photos, count, seed)
     images, labels = from_bytes(photos.images[order]), photos.labels[order]
     extract = Extractor(side, model.device)
-    real = torch.cat([extract(part) for part in images.split(BATCH)])
+    real = torch.cat([extract(part) for part in from_bytes(photos.images[apart]).split(BATCH)])
     rows: dict[str, dict] = {}
     pictures: dict[str, Tensor] = {}
     with tqdm(total=len(levels) * len(METHODS), unit="set", desc="compare", disable=not progress) as bar:

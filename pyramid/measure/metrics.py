@@ -81,6 +81,18 @@ def chosen(photos: Labelled, count: int, seed: int) -> Tensor:
     return torch.randperm(len(photos), generator=random_from(seed))[:count]
 
 
+def chosen_and_others(photos: Labelled, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of `count` photographs in an order fixed by `seed`, and of as many others: (count,) each.
+
+    To the others a set of images is compared: to the same ones, what returns them unchanged would have a KID below 0.
+    Raises InputError where there are fewer than twice `count`.
+    """
+    if len(photos) < 2 * count:
+        raise InputError(f"There are {len(photos)} photographs, fewer than twice {count}; give more or lower --images.")
+    order = chosen(photos, 2 * count, seed)
+    return order[:count], order[count:]
+
+
 def check_enough(images: int, features: int) -> None:
     """Raises InputError, with the way out, where there are too few images for so many features."""
     if images <= features:

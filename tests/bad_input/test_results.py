@@ -16,7 +16,7 @@ from pyramid.cli import main
 from pyramid.device import seeded
 from pyramid.errors import InputError
 from pyramid.judge import Judge
-from pyramid.measure import comparison, uses
+from pyramid.measure import baselines, comparison, uses
 from pyramid.model import open_release
 from pyramid.presets import PRESETS
 from pyramid.training import Run, start, train
@@ -154,11 +154,12 @@ def test_the_order_of_the_classes_counts(here, tiny_model, capsys):
     assert main(["compare", "m", "--data", "photos"]) == 2 and "street, sea, forest" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("measure", [comparison.compare, uses.measure])
-def test_more_images_than_there_are_is_refused_and_not_miscounted(measure, tiny_model):
-    arguments = (["conv4"],) if measure is comparison.compare else ()
+def test_more_images_than_there_are_is_refused_and_not_miscounted(tiny_model):
     with pytest.raises(InputError, match="There are 48 photographs, fewer than the 99 asked for"):
-        measure(tiny_model, tiny_photos(48), *arguments, 99, 64, progress=False)
+        uses.measure(tiny_model, tiny_photos(48), 99, 64, progress=False)
+    for measure, arguments in ((comparison.compare, (["conv4"],)), (baselines.measure, ())):
+        with pytest.raises(InputError, match="There are 48 photographs, fewer than twice 25"):
+            measure(tiny_model, tiny_photos(48), *arguments, 25, 64, progress=False)
 
 
 def test_applications_check_first_what_the_last_of_them_needs(tiny_model, monkeypatch):

@@ -103,7 +103,12 @@ def test_train_classifier_then_train_then_load(tmp_path, monkeypatch, capsys):
     assert "KID" in printed and "Fréchet distance (" not in printed
     assert "(other photographs of the same folder against the same references)" in printed
     assert "training photographs" not in printed
-    assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", "--side", "32", "--images", "8"]) == 0
+    fid = ["--fid", "absent.pth", "--statistics", "s.npz"]  # too few images: neither is read nor named
+    few = ["--side", "32", "--images", "8"]
+    assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", *few, *fid]) == 0
+    said = capsys.readouterr()
+    assert "FID needs more than 2048 images" in said.out and "s.npz" not in said.out and "absent" not in said.err
+    assert main(["evaluate", "runs/tiny32/model", *base, "--against", "photos", *few]) == 0
     assert "(training photographs against the same references)" in capsys.readouterr().out
 
 

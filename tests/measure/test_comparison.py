@@ -42,19 +42,20 @@ def test_every_level_has_both_methods_and_all_columns(result):
 
 
 def test_a_frechet_distance_comes_with_enough_photographs(tiny_model, monkeypatch):
-    """Twelve features: ten photographs do not make one, twenty do, and it is that of the two sets of features."""
+    """Twelve features: ten photographs do not make one, twenty do, and it is that to the features of twenty others."""
     monkeypatch.setattr(comparison, "Extractor", Pixels)
     monkeypatch.setattr(comparison, "invert", partial(inversion.invert, steps=2))
-    compared = partial(comparison.compare, tiny_model, tiny_photos(20), ["fc8"], side=32, progress=False)
+    compared = partial(comparison.compare, tiny_model, tiny_photos(40), ["fc8"], side=32, progress=False)
     few, many = (compared(count=count)["rows"]["fc8"] for count in (10, 20))
     assert not any("frechet" in row for row in few.values())
-    order = torch.randperm(20, generator=torch.Generator().manual_seed(0))
-    x, y = tiny_photos(20).images[order].float() / 127.5 - 1, tiny_photos(20).labels[order]
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    images, y = tiny_photos(40).images[order].float() / 127.5 - 1, tiny_photos(40).labels[order[:20]]
+    x, others = images[:20], images[20:]
     made = [
         tiny_model.generate(tiny_model.features(x[i : i + 10]), masks.level("fc8"), y[i : i + 10], seed=2 * i)
         for i in (0, 10)
     ]
-    a, b = (Pixels()(images).double() for images in (x, torch.cat(made)))
+    a, b = (Pixels()(images).double() for images in (others, torch.cat(made)))
     gap = (a.mean(0) - b.mean(0)).square().sum() + torch.cov(a.T).trace() + torch.cov(b.T).trace()
     roots = torch.linalg.eigvals(torch.cov(a.T) @ torch.cov(b.T)).real.clamp(min=0).sqrt().sum()
     assert many["generator"]["frechet"] == pytest.approx(float(gap - 2 * roots), rel=1e-3)
