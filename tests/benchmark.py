@@ -32,7 +32,7 @@ def milliseconds(work, repeats: int = 50) -> float:
     return statistics.median(times)
 
 
-PEAK = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+PEAK = "\nfrom tests.memory import peak; print(peak() // 2**20)"
 LOADING = """
 from pathlib import Path
 from pyramid import data
@@ -114,7 +114,7 @@ def loader(count: int, size: int) -> None:
 
 
 STEPPING = """
-import json, resource, sys, time, torch
+import json, sys, time, torch
 from dataclasses import replace
 from pyramid.classifier import Classifier
 from pyramid.data import Photos
@@ -124,6 +124,7 @@ from pyramid.presets import get_preset
 from pyramid.training import Run
 from pyramid.training.record import Metrics
 from pyramid.training.step import economise
+from tests.memory import peak
 name, batch, how, most = {name!r}, {batch}, {how!r}, {steps}
 recorded = how.pop("recorded", True)
 preset, device = replace(get_preset(name), batch=batch), default_device()
@@ -137,7 +138,7 @@ run.recorder = run.recorder if recorded else None
 def memory():
     if on_card:
         return torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-    return 2 * (1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,)
+    return 2 * (peak(),)
 def timed(steps):
     if on_card: torch.cuda.synchronize()
     begun = time.perf_counter()

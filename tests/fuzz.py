@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import random
-import resource
 import signal
 import struct
 import subprocess
@@ -36,6 +35,7 @@ from pyramid.errors import InputError  # noqa: E402
 from pyramid.measure import study  # noqa: E402
 from pyramid.measure.tables import markdown  # noqa: E402
 from pyramid.training import train  # noqa: E402
+from tests.memory import peak  # noqa: E402
 
 SECONDS, GIGABYTES = 10, 2
 WHOLE = {"images": 1000, "safetensors": 200, "cards": 200, "checkpoints": 200, "metrics": 200, "answers": 200}
@@ -254,18 +254,10 @@ def fuzz(kind: str, count: int, seed: int = 0) -> dict:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             longest = max(longest, time.monotonic() - begun)
     signal.signal(signal.SIGALRM, before)
-    peak = peak_gigabytes()
-    if peak > GIGABYTES:
-        failed.append((-1, f"{peak:.1f} GB"))
-    return {"read": read, "refused": refused, "failed": failed, "seconds": longest, "gigabytes": peak}
-
-
-def peak_gigabytes() -> float:
-    """The most this process has held; Linux's `ru_maxrss` would begin with what its parent held."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**20  # of kB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # of bytes, on macOS
+    gigabytes = peak() / 2**30
+    if gigabytes > GIGABYTES:
+        failed.append((-1, f"{gigabytes:.1f} GB"))
+    return {"read": read, "refused": refused, "failed": failed, "seconds": longest, "gigabytes": gigabytes}
 
 
 def fuzz_apart(kind: str, count: int, seed: int = 0) -> dict:

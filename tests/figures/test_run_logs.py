@@ -19,7 +19,7 @@ LINE = {
 }  # fmt: skip
 FIRST, SECOND = (style["color"] for style in LINES[:2])
 CURVES = (("discriminator", "adversarial"), ("generator", "reconstruction"), ("z_distance",))
-PANELS = ("discriminator's hinge loss", "semantic reconstruction", "distance of two z")
+PANELS = ("discriminator's loss", "semantic reconstruction", "distance of two z")
 
 
 def write_log(folder, *lines):
@@ -115,7 +115,7 @@ def test_curves_of_one_run(tmp_path):
         zip(PANELS, ([(FIRST, x, [1.9, 1.5])], [(FIRST, x, [0.75, 0.75])], [(FIRST, x, [0.21, 0.3])]), strict=True)
     )
     (mark,) = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
-    assert mark.get_ydata() == [2.0, 2.0] and figure.axes[0].texts[0].get_text() == "2: at chance"
+    assert mark.get_ydata() == [2.0, 2.0] and figure.axes[0].texts[0].get_text() == "hinge at chance: 2"
     assert not figure.legends
 
 
